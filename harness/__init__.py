@@ -1,0 +1,84 @@
+"""Evaluate zero-shot cross-lingual transfer: the core's public names, loaded when first used."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from harness.errors import (
+    DataError,
+    HarnessError,
+    IncompleteRunError,
+    ModelError,
+    OutputError,
+    PluginError,
+    SpecError,
+    UsageError,
+)
+from harness.hooks import hookimpl, hookspec
+from harness.spec import (
+    Encoding,
+    Example,
+    FilesSource,
+    Format,
+    Head,
+    HubSource,
+    Json,
+    Metric,
+    MetricUse,
+    Parts,
+    Predictions,
+    Row,
+    Score,
+    Suite,
+    SuiteTask,
+    TaskSpec,
+)
+from harness.version import __version__
+
+if TYPE_CHECKING:
+    from harness.api import evaluate
+    from harness.records import Record
+    from harness.run import Run
+
+__all__ = [
+    "DataError",
+    "Encoding",
+    "Example",
+    "FilesSource",
+    "Format",
+    "HarnessError",
+    "Head",
+    "HubSource",
+    "IncompleteRunError",
+    "Json",
+    "Metric",
+    "MetricUse",
+    "ModelError",
+    "OutputError",
+    "Parts",
+    "PluginError",
+    "Predictions",
+    "Record",
+    "Row",
+    "Run",
+    "Score",
+    "SpecError",
+    "Suite",
+    "SuiteTask",
+    "TaskSpec",
+    "UsageError",
+    "__version__",
+    "evaluate",
+    "hookimpl",
+    "hookspec",
+]
+
+_LAZY = {"evaluate": "harness.api", "Record": "harness.records", "Run": "harness.run"}
+
+
+def __getattr__(name: str) -> object:
+    if name in _LAZY:
+        from importlib import import_module
+
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'harness' has no attribute '{name}'")

@@ -1,0 +1,285 @@
+"""What the command line and Python share: a request is planned, carried out and written up.
+
+Knows the steps of one evaluation; prints nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal, TypedDict, Unpack
+
+from harness import checkpoints, report
+from harness.engine import load
+from harness.engine.sample import sample_checkpoint
+from harness.engine.session import Session
+from harness.errors import DataError, UsageError
+from harness.home import home
+from harness.pipeline import Outcome, Road, pending_units
+from harness.plan import Plan, Settings, make_plan
+from harness.progress import Listener, Silent
+from harness.records import SCHEMA_VERSION
+from harness.registry import DISTRIBUTION, Catalog, load_catalog
+from harness.run import Run, RunWriter, open_run
+from harness.selection import Selected, select
+from harness.sources import DataLocation
+from harness.version import __version__
+
+_VERSIONS = ("torch", "transformers", "tokenizers", "datasets", "faiss-cpu", "numpy", "pluggy")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What a user asks of ``harness eval``; see its ``--help`` for the meaning of each."""
+
+    model: str
+    tasks: Sequence[str]
+    languages: Sequence[str] = ()
+    data: str = "hub"
+    output: Path | None = None
+    split: Sequence[str] = ()
+    protocol: str | None = None
+    layer: str | None = None
+    pooling: Literal["mean", "cls"] | None = None
+    special_tokens: bool = True
+    max_length: int | None = None
+    device: str = "auto"
+    dtype: str = "auto"
+    batch_tokens: int | None = None
+    limit: int | None = None
+    overwrite: Literal["never", "missing", "always"] = "missing"
+    fail_fast: bool = False
+    offline: bool = False
+    revision: str | None = None
+
+
+class Options(TypedDict, total=False):
+    """The optional arguments of :func:`evaluate`, as in :class:`Request`."""
+
+    languages: Sequence[str]
+    data: str
+    output: Path | None
+    split: Sequence[str]
+    protocol: str | None
+    layer: str | None
+    pooling: Literal["mean", "cls"] | None
+    special_tokens: bool
+    max_length: int | None
+    device: str
+    dtype: str
+    batch_tokens: int | None
+    limit: int | None
+    overwrite: Literal["never", "missing", "always"]
+    fail_fast: bool
+    offline: bool
+    revision: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A request that has been planned.
+
+    Attributes:
+        request: With device and dtype settled.
+        plan: What will be done.
+        selected: What was chosen, with the languages that are not to be had.
+        folder: The run folder.
+    """
+
+    request: Request
+    plan: Plan
+    selected: Sequence[Selected]
+    folder: Path
+
+
+def evaluate(*, model: str, tasks: Sequence[str] | str, plugins: Sequence[str] = (), **options: Unpack[Options]) -> Run:
+    """Evaluate a model and return the run, as ``harness eval`` does.
+
+    Args:
+        model: A folder, a hub id or ``sample``.
+        tasks: Task names, suite names or globs.
+        plugins: Modules or files to load besides the installed plugins.
+        options: The other options of ``harness eval``, by name.
+
+    Raises:
+        HarnessError: Nothing could be computed. Single units that fail are in ``run.failures``.
+    """
+    request = Request(model=model, tasks=[tasks] if isinstance(tasks, str) else tasks, **options)
+    catalog = load_catalog(plugins)
+    return carry_out(prepare(request, catalog), catalog)
+
+
+def prepare(request: Request, catalog: Catalog) -> Prepared:
+    """Plan a request: resolve names, open the checkpoint's folder, read the data.
+
+    Raises:
+        HarnessError: The request cannot be met at all.
+    """
+    location = DataLocation.parse(request.data, offline=request.offline)
+    selected = select(catalog, request.tasks, request.languages, request.split, location)
+    device = load.resolve_device(request.device)
+    dtype = load.resolve_dtype(request.dtype, device)
+    if request.batch_tokens is not None and request.batch_tokens < 1:
+        raise UsageError(f"--batch-tokens {request.batch_tokens}: must be at least 1")
+    plan = make_plan(
+        catalog,
+        _checkpoint(request),
+        selected,
+        location,
+        Settings(
+            protocol=request.protocol,
+            layer=request.layer,
+            pooling=request.pooling,
+            special_tokens=request.special_tokens,
+            max_length=request.max_length,
+        ),
+        dtype=dtype,
+        device=device,
+        limit=request.limit,
+        fail_fast=request.fail_fast,
+    )
+    errors = [unit.error for unit in plan.units if unit.error]
+    if len(errors) == len(plan.units):
+        more = f" (and {len(errors) - 1} more like it)" if len(errors) > 1 else ""
+        raise DataError(f"{errors[0]}{more}")
+    request = replace(request, device=device, dtype=dtype)
+    return Prepared(request=request, plan=plan, selected=selected, folder=plan.folder(request.output))
+
+
+def _checkpoint(request: Request) -> checkpoints.Checkpoint:
+    if request.model != "sample":
+        return checkpoints.open_checkpoint(request.model, revision=request.revision, offline=request.offline)
+    return replace(checkpoints.open_checkpoint(str(sample_checkpoint(home()))), name="sample")
+
+
+def carry_out(prepared: Prepared, catalog: Catalog, listener: Listener | None = None) -> Run:
+    """Compute what is missing, write everything, return the run.
+
+    Raises:
+        HarnessError: The folder cannot be used, or with ``fail_fast`` the first failure.
+        KeyboardInterrupt: Passed on after ``run.json`` says so; what was done is kept.
+    """
+    request, plan = prepared.request, prepared.plan
+    listener = listener or Silent()
+    with RunWriter(prepared.folder, plan.identity, plan.run, request.overwrite) as writer:
+        pending = pending_units(plan, catalog, writer, again=request.overwrite == "always")
+        listener.planned(plan, len(pending))
+        book = _Book(prepared=prepared, catalog=catalog, writer=writer, started=time.time())
+        outcome = Outcome(failures={(u.task.name, u.language): u.error for u in plan.units if u.error})
+        for unit in plan.units:
+            if unit.error:
+                listener.failed(unit, unit.error)
+        book.write("running", outcome)
+        session = Session(
+            plan=plan,
+            device=request.device,
+            dtype=request.dtype,
+            batch_tokens=request.batch_tokens,
+            home=home() / "embeddings",
+        )
+        road = Road(
+            plan=plan, catalog=catalog, writer=writer, session=session, listener=listener, fail_fast=request.fail_fast
+        )
+        try:
+            road.compute(pending, outcome)
+        except KeyboardInterrupt:
+            book.write("interrupted", outcome)
+            raise
+        except BaseException:
+            book.write("failed", outcome)
+            raise
+        book.write("partial" if outcome.failures else "complete", outcome)
+        run = open_run(prepared.folder)
+        report.write(run, catalog.suites)
+        return run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Book:
+    """Writes ``run.json``."""
+
+    prepared: Prepared
+    catalog: Catalog
+    writer: RunWriter
+    started: float
+
+    def write(self, status: str, outcome: Outcome) -> None:
+        plan, request = self.prepared.plan, self.prepared.request
+        self.writer.write_manifest(
+            {
+                "schema": SCHEMA_VERSION,
+                "run": plan.run,
+                "status": status,
+                "identity": dict(plan.identity),
+                "command": sys.argv[1:] if sys.argv and Path(sys.argv[0]).name.startswith("harness") else [],
+                "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.started)),
+                "seconds": round(time.time() - self.started, 3),
+                "model": _model_facts(plan, request),
+                "data": str(plan.location),
+                "limit": plan.limit,
+                "missing_languages": {e.task.name: list(e.missing) for e in self.prepared.selected if e.missing},
+                "units": self._units(outcome),
+                "work": dict(outcome.work),
+                "plugins": [
+                    {"name": p.name, "distribution": p.distribution, "version": p.version, "status": p.status}
+                    for p in self.catalog.plugins
+                ],
+                "versions": _versions(),
+                "hardware": {
+                    "machine": platform.machine(),
+                    "cores": os.cpu_count(),
+                    "device": request.device,
+                    "system": platform.system(),
+                },
+            }
+        )
+
+    def _units(self, outcome: Outcome) -> list[Mapping[str, Any]]:
+        """This plan's units, and after them those of earlier selections in the same folder."""
+        scored = {record.unit for record in self.writer.records}
+        entries: dict[tuple[str, str], Mapping[str, Any]] = {}
+        for unit in self.prepared.plan.units:
+            key = (unit.task.name, unit.language)
+            error = outcome.failures.get(key, "")
+            entries[key] = {
+                "task": unit.task.name,
+                "language": unit.language,
+                "split": unit.split,
+                "status": "failed" if error else "done" if key in scored else "missing",
+                "error": error,
+                "seconds": round(outcome.seconds.get(key, 0.0), 3),
+            }
+        for entry in self.writer.earlier_units:
+            entries.setdefault((entry["task"], entry["language"]), entry)
+        return list(entries.values())
+
+
+def _model_facts(plan: Plan, request: Request) -> Mapping[str, Any]:
+    checkpoint = plan.checkpoint
+    layers = [f"hidden_states[{s.layer}] of {checkpoint.depth + 1}, {s.pooling} pooling" for s in plan.spaces]
+    return {
+        "name": checkpoint.name,
+        "revision": checkpoint.revision,
+        "family": checkpoint.family,
+        "depth": checkpoint.depth,
+        "weights": checkpoint.weights,
+        "tokenizer": checkpoint.tokenizer,
+        "dtype": request.dtype,
+        "vectors": layers,
+    }
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version(), DISTRIBUTION: __version__}
+    for name in _VERSIONS:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = "not installed"
+    return versions

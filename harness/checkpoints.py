@@ -1,0 +1,262 @@
+"""A model folder before it is opened: where it is, whether it is whole, what it is. Imports no torch.
+
+Knows the files of transformers and sentence-transformers folders; knows nothing about running a model.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness import digests
+from harness.errors import ModelError, UsageError
+
+_WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
+_TOKENIZERS = (
+    "tokenizer.json",
+    "vocab.txt",
+    "vocab.json",
+    "sentencepiece.bpe.model",
+    "spiece.model",
+    "spm.model",
+    "tokenizer.model",
+)
+_TOKENIZER_FILES = (
+    *_TOKENIZERS,
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "merges.txt",
+    "sentence_bert_config.json",
+)
+_DEPTH = ("num_hidden_layers", "num_layers", "n_layers", "n_layer", "encoder_layers")
+# RoBERTa's relatives number positions from the padding token's id + 1, so that many positions are never used.
+_OFFSET_POSITIONS = ("roberta", "xlm-roberta", "xlm-roberta-xl", "xmod", "camembert", "roberta-prelayernorm")
+# These look at distances between tokens, so their position table does not limit the length.
+_RELATIVE_POSITIONS = ("deberta", "deberta-v2", "t5", "mt5", "umt5", "switch_transformers", "longt5")
+_POOLING = {
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_max_tokens": "max",
+    "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len",
+    "pooling_mode_lasttoken": "last_token",
+    "pooling_mode_weightedmean_tokens": "weighted_mean",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """A model folder that has a configuration, weights and a tokenizer.
+
+    Attributes:
+        name: As the user gave it.
+        folder: Where the encoder's files are (inside a sentence-transformers folder it may be a sub-folder).
+        root: The folder that was given.
+        revision: Commit hash on the hub, or None for a local folder.
+        config: Content of config.json.
+        weights: Digest of weights, configuration and pooling modules.
+        tokenizer: Digest of the tokenizer's files.
+        pooling: A sentence-transformers folder's own pooling, or None.
+        dense: Folders of its dense layers, applied after pooling of the last layer.
+        longest: Tokens that it can read at most, special tokens included, or None if unlimited.
+    """
+
+    name: str
+    folder: Path
+    root: Path
+    revision: str | None
+    config: Mapping[str, Any]
+    weights: str
+    tokenizer: str
+    pooling: str | None
+    dense: tuple[Path, ...]
+    longest: int | None
+
+    @property
+    def depth(self) -> int:
+        """Number of blocks; there is one hidden state more."""
+        for key in _DEPTH:
+            if isinstance(self.config.get(key), int):
+                return int(self.config[key])
+        raise ModelError(f"{self.folder}/config.json: none of {', '.join(_DEPTH)} says how many layers there are")
+
+    @property
+    def family(self) -> str:
+        """transformers' model type, e.g. ``xlm-roberta``."""
+        return str(self.config["model_type"])
+
+
+def open_checkpoint(name: str, *, revision: str | None = None, offline: bool = False) -> Checkpoint:
+    """Find a model folder, or fetch one from the hub, and check that it is whole.
+
+    Raises:
+        ModelError: No such folder or repository, or a part is missing or cut short.
+    """
+    root, found_revision = _locate(name, revision, offline)
+    modules = _modules(root)
+    first = next((module for module in modules if module["type"].endswith("Transformer")), None)
+    folder = root / str(first["path"]) if first else root
+    config = _config(folder)
+    weights = _weight_files(folder)
+    if not any((folder / file).is_file() for file in _TOKENIZERS):
+        raise ModelError(f"{folder}: no tokenizer (none of {', '.join(_TOKENIZERS)}); save it beside the weights")
+    pooling, dense = _pooling(root, modules)
+    return Checkpoint(
+        name=name,
+        folder=folder,
+        root=root,
+        revision=found_revision,
+        config=config,
+        weights=_weights_digest(config, weights, pooling, dense),
+        tokenizer=digests.of_value({file: _digest_if_there(folder / file) for file in _TOKENIZER_FILES}, 32),
+        pooling=pooling,
+        dense=dense,
+        longest=_longest(folder, config),
+    )
+
+
+def _locate(name: str, revision: str | None, offline: bool) -> tuple[Path, str | None]:
+    folder = Path(name)
+    if folder.is_dir():
+        return folder.resolve(), None
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", name) or name.startswith("."):
+        raise ModelError(f"no model folder {name}; give a folder, a hub id (owner/name) or 'sample'")
+    from huggingface_hub import snapshot_download
+
+    patterns = ["*.json", "*.txt", "*.model", "*.safetensors", "pytorch_model*.bin"]
+    offline = offline or os.environ.get("HF_HUB_OFFLINE", "") in ("1", "true", "True", "ON", "YES")
+    try:
+        found = snapshot_download(name, revision=revision, allow_patterns=patterns, local_files_only=offline)
+    # The hub client raises OSError, ValueError and its own HTTP errors for one and the same thing: not to be had.
+    except Exception as error:
+        raise ModelError(
+            f"no model folder {name}, and hub repository {name} is not cached and cannot be fetched "
+            f"({type(error).__name__})"
+        ) from error
+    return Path(found), Path(found).name
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path}: not readable as JSON ({error})") from error
+
+
+def _config(folder: Path) -> Mapping[str, Any]:
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"{folder}: no config.json; is this a transformers model folder?")
+    config = _json(folder / "config.json")
+    if not isinstance(config, dict) or "model_type" not in config:
+        raise ModelError(f"{folder}/config.json: no model_type")
+    return config
+
+
+def _modules(root: Path) -> list[dict[str, Any]]:
+    path = root / "modules.json"
+    modules: list[dict[str, Any]] = _json(path) if path.is_file() else []
+    return modules
+
+
+def _pooling(root: Path, modules: list[dict[str, Any]]) -> tuple[str | None, tuple[Path, ...]]:
+    pooling = None
+    dense: list[Path] = []
+    for module in modules:
+        kind, path = str(module["type"]).rsplit(".", 1)[-1], root / str(module["path"])
+        if kind == "Pooling":
+            pooling = _pooling_mode(path / "config.json")
+        elif kind == "Dense":
+            dense.append(path)
+        elif kind not in ("Transformer", "Normalize"):
+            raise ModelError(f"{root}/modules.json: module {module['type']} is not supported")
+    return pooling, tuple(dense)
+
+
+def _pooling_mode(path: Path) -> str:
+    config = _json(path)
+    modes = [mode for key, mode in _POOLING.items() if config.get(key)]
+    if isinstance(config.get("pooling_mode"), str):
+        modes = [{"lasttoken": "last_token", "weightedmean": "weighted_mean"}.get(m, m) for m in [config["pooling_mode"]]]
+    if len(modes) != 1 or modes[0] not in _POOLING.values():
+        raise ModelError(f"{path}: pooling {' + '.join(modes) or 'of no kind'} is not supported")
+    return modes[0]
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    """The files that hold the weights, each checked for length where its format tells it."""
+    name = next((name for name in _WEIGHTS if (folder / name).is_file()), None)
+    if name is None:
+        raise ModelError(f"{folder}: no weights (none of {', '.join(_WEIGHTS)})")
+    paths = [folder / name]
+    if name.endswith(".index.json"):
+        paths = [folder / shard for shard in sorted(set(_json(folder / name)["weight_map"].values()))]
+    for path in paths:
+        if not path.is_file():
+            raise ModelError(f"{path}: named by {name} but missing")
+        if path.suffix == ".safetensors":
+            _check_safetensors(path)
+    return paths
+
+
+def _check_safetensors(path: Path) -> None:
+    """A safetensors file states its own length: 8 bytes, a JSON header, then data up to the largest offset."""
+    size = path.stat().st_size
+    with path.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        header = stream.read(length) if 8 + length <= size else b""
+    try:
+        entries = json.loads(header)
+        ends = [entry["data_offsets"][1] for key, entry in entries.items() if key != "__metadata__"]
+        expected = 8 + length + max(ends, default=0)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{path}: not a whole safetensors file ({size} bytes, its header is cut or broken)") from error
+    if size != expected:
+        raise ModelError(f"{path}: {size} bytes where its header says {expected}; the file is cut short, copy it again")
+
+
+def _weights_digest(
+    config: Mapping[str, Any], weights: list[Path], pooling: str | None, dense: tuple[Path, ...]
+) -> str:
+    shape = {key: value for key, value in config.items() if key not in ("_name_or_path", "transformers_version")}
+    parts = [path for folder in dense for path in sorted(folder.iterdir()) if path.is_file()]
+    files = {path.name: digests.of_file(path) for path in weights}
+    modules = [digests.of_file(path) for path in parts]
+    return digests.of_value({"config": shape, "files": files, "pooling": pooling, "dense": modules}, 32)
+
+
+def _digest_if_there(path: Path) -> str | None:
+    return digests.of_file(path) if path.is_file() else None
+
+
+def _longest(folder: Path, config: Mapping[str, Any]) -> int | None:
+    limits = []
+    positions = config.get("max_position_embeddings")
+    if isinstance(positions, int) and positions > 0 and config["model_type"] not in _RELATIVE_POSITIONS:
+        padding = config.get("pad_token_id")
+        used_up = (padding if isinstance(padding, int) else 1) + 1
+        limits.append(positions - (used_up if config["model_type"] in _OFFSET_POSITIONS else 0))
+    for file, key in (("tokenizer_config.json", "model_max_length"), ("sentence_bert_config.json", "max_seq_length")):
+        value = _json(folder / file).get(key) if (folder / file).is_file() else None
+        # transformers writes 1e30 for "no limit".
+        if isinstance(value, int | float) and value < 1e9:
+            limits.append(int(value))
+    return min(limits, default=None)
+
+
+def check_length(checkpoint: Checkpoint, wanted: int | None, default: int) -> int:
+    """Tokens at most: what the user asks for, else the task's default capped at the model's limit.
+
+    Raises:
+        UsageError: More than the model can read, or fewer than 3.
+    """
+    longest = checkpoint.longest
+    if wanted is None:
+        return default if longest is None else min(default, longest)
+    if wanted < 3 or (longest is not None and wanted > longest):
+        raise UsageError(f"--max-length {wanted} is not within 3 to {longest or 'unlimited'}, the limit of {checkpoint.name}")
+    return wanted

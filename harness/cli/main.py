@@ -1,0 +1,100 @@
+"""The command ``harness``: finds the sub-command, and turns errors into one line and an exit code.
+
+Knows the names of sub-commands and loads only the one that is asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+from typing import Any
+
+import click
+
+from harness.errors import HarnessError
+from harness.version import __version__
+
+_COMMANDS = {
+    "eval": ("harness.cli.evaluate", "Evaluate a model on tasks, in every language."),
+    "tasks": ("harness.cli.tasks", "List tasks, or show one."),
+    "plugins": ("harness.cli.plugins", "List plugins and how loading them went."),
+    "data": ("harness.cli.data", "Fetch, verify and pack data sets."),
+    "report": ("harness.cli.report", "Show a finished run again, and rewrite its report."),
+}
+INTERNAL_ERROR = 70
+INTERRUPTED = 130
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called, and whose help imports none of them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of the sub-commands."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one sub-command."""
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(_COMMANDS[cmd_name][0]).command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of commands in ``--help``, from their one-line descriptions here."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, description) for name, (_, description) in _COMMANDS.items()])
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={
+        "auto_envvar_prefix": "HARNESS",
+        "help_option_names": ["-h", "--help"],
+        "token_normalize_func": lambda token: token.replace("_", "-"),
+        "max_content_width": 110,
+    },
+)
+@click.version_option(__version__, prog_name="harness")
+@click.option("--debug", is_flag=True, help="Show tracebacks of errors.")
+def harness(debug: bool) -> None:
+    """Evaluate how well multilingual encoders transfer from English to other languages.
+
+    Exit codes: 0 done; 2 bad usage, input or environment; 3 some units failed, the others are written; 5 nothing
+    selected; 70 a defect of the harness; 130 interrupted, the same command goes on. Every option is also an environment
+    variable, e.g. HARNESS_EVAL_MODEL.
+    """
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in arguments or os.environ.get("HARNESS_DEBUG", "") not in ("", "0")
+    sys.exit(_run(arguments, debug=debug))
+
+
+def _run(arguments: list[str], *, debug: bool) -> int:
+    try:
+        result: Any = harness.main(arguments, prog_name="harness", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except HarnessError as error:
+        return _told(error, str(error), error.exit_code, debug=debug)
+    except (KeyboardInterrupt, click.Abort) as error:
+        return _told(error, "interrupted; the same command goes on from here", INTERRUPTED, debug=debug)
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - nobody reads on; keep exit quiet
+        return 0
+    except Exception as error:  # a defect of ours: still one line, unless --debug
+        text = f"internal error, please report it (--debug shows more): {type(error).__name__}: {error}"
+        return _told(error, text, INTERNAL_ERROR, debug=debug)
+    return result if isinstance(result, int) else 0
+
+
+def _told(error: BaseException, text: str, code: int, *, debug: bool) -> int:
+    if debug:
+        traceback.print_exception(error)
+    click.echo(f"harness: {' '.join(text.split())}", err=True)
+    return code

@@ -1,0 +1,92 @@
+"""Progress of a run on standard error: bars on a terminal, one line per unit elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator, Sequence
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from harness.plan import Plan, Unit
+from harness.progress import Listener
+from harness.records import Record
+
+
+@contextlib.contextmanager
+def listener() -> Iterator[Listener]:
+    """A listener for this terminal."""
+    if not sys.stderr.isatty():
+        yield Lines()
+        return
+    progress = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    with progress:
+        yield Bars(progress)
+
+
+class Lines:
+    """One line per step, for logs."""
+
+    def planned(self, plan: Plan, pending: int) -> None:
+        """See :class:`harness.progress.Listener`."""
+        kept = len(plan.units) - pending - sum(bool(unit.error) for unit in plan.units)
+        click.echo(f"harness: {pending} units to compute, {kept} done before", err=True)
+
+    def encoding(self, unit: Unit, texts: int) -> None:
+        """See :class:`harness.progress.Listener`."""
+
+    def encoded(self, texts: int) -> None:
+        """See :class:`harness.progress.Listener`."""
+
+    def finished(self, unit: Unit, records: Sequence[Record]) -> None:
+        """See :class:`harness.progress.Listener`."""
+        click.echo(f"harness: {unit.name} {_score(records)}", err=True)
+
+    def failed(self, unit: Unit, error: str) -> None:
+        """See :class:`harness.progress.Listener`."""
+        click.echo(f"harness: {unit.name} failed: {error}", err=True)
+
+
+class Bars:
+    """Two bars: texts of the unit at hand, units of the run."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._units = progress.add_task("units", total=None)
+        self._texts = progress.add_task("texts", total=None)
+
+    def planned(self, plan: Plan, pending: int) -> None:
+        """See :class:`harness.progress.Listener`."""
+        self._progress.update(self._units, total=pending)
+
+    def encoding(self, unit: Unit, texts: int) -> None:
+        """See :class:`harness.progress.Listener`."""
+        self._progress.reset(self._texts, total=texts, description=f"encode {unit.name}")
+
+    def encoded(self, texts: int) -> None:
+        """See :class:`harness.progress.Listener`."""
+        self._progress.advance(self._texts, texts)
+
+    def finished(self, unit: Unit, records: Sequence[Record]) -> None:
+        """See :class:`harness.progress.Listener`."""
+        self._progress.advance(self._units)
+        self._progress.console.print(f"{unit.name} {_score(records)}", highlight=False)
+
+    def failed(self, unit: Unit, error: str) -> None:
+        """See :class:`harness.progress.Listener`."""
+        self._progress.console.print(f"{unit.name} failed: {error}", style="red", highlight=False, markup=False)
+
+
+def _score(records: Sequence[Record]) -> str:
+    main = next((record for record in records if record.main), records[0])
+    return f"{main.metric} {main.value:.2f} ±{main.stderr:.2f} (n {main.n})"

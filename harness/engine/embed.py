@@ -1,0 +1,316 @@
+"""Sentences to vectors: tokenise, batch, run, pool, keep. The hot path of retrieval.
+
+Knows an encoder and its stores; knows no task, language or file.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from harness import digests
+from harness.checkpoints import Checkpoint
+from harness.engine import batching
+from harness.engine.load import Encoder, hidden_states
+from harness.engine.store import EmbeddingStore
+from harness.errors import ModelError
+from harness.plan import ENGINE_VERSION, Space
+
+# Sentences planned together; bounds the memory that tokens take.
+_BLOCK = 200_000
+# Tokens per batch: what stays in a CPU's cache, and what fills a GPU.
+BATCH_TOKENS = {"cpu": 2_048, "cuda": 65_536}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tokens:
+    """Token ids of distinct sequences, one after the other, and which sequence each text has.
+
+    Attributes:
+        ids: All ids, int32, shape ``(tokens,)``.
+        special: Which of them are special tokens, bool, same shape.
+        starts: Where each sequence begins, with the end of the last, shape ``(sequences + 1,)``.
+        sequence: For each text the number of its sequence, shape ``(texts,)``.
+        before: For each text the number of tokens before truncation, shape ``(texts,)``.
+    """
+
+    ids: NDArray[np.int32]
+    special: NDArray[np.bool_]
+    starts: NDArray[np.int64]
+    sequence: NDArray[np.int64]
+    before: NDArray[np.int32]
+
+
+@dataclass(slots=True, kw_only=True)
+class Work:
+    """What an embedder has done; for progress and the run's facts."""
+
+    sentences: int = 0
+    sequences: int = 0
+    tokens: int = 0
+    padded_tokens: int = 0
+    batches: int = 0
+    halved: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class Embedder:
+    """An encoder with the stores of the spaces that are wanted from it, all filled in one pass.
+
+    Attributes:
+        encoder: The encoder.
+        stores: By space; all spaces have the same ``max_length``.
+        batch_tokens: Tokens per batch.
+        work: Counts of what was done.
+    """
+
+    encoder: Encoder
+    stores: Mapping[Space, EmbeddingStore]
+    batch_tokens: int
+    work: Work = field(default_factory=Work)
+
+    @property
+    def max_length(self) -> int:
+        """Tokens at most, special tokens included."""
+        return next(iter(self.stores)).max_length
+
+    def missing(self, keys: NDArray[np.bytes_]) -> bool:
+        """Whether any of these texts is not stored in every space."""
+        return not all(store.has(keys).all() for store in self.stores.values())
+
+    def tokenise(self, texts: Sequence[str]) -> list[Tokens]:
+        """Tokens of texts in blocks of bounded size. Safe to call in another thread while :meth:`embed` runs."""
+        blocks = [texts[start : start + _BLOCK] for start in range(0, len(texts), _BLOCK)]
+        return [tokenise(self.encoder.tokenizer, block, self.max_length) for block in blocks]
+
+    def embed(
+        self, texts: Sequence[str], blocks: Sequence[Tokens], tell: Callable[[int], None] = lambda count: None
+    ) -> None:
+        """Bring the vectors of texts into the stores.
+
+        Batches are planned from all the texts before the stores are asked; a batch of which only a part is stored is
+        computed whole. So the vectors do not depend on where an earlier run was stopped. ``tell`` hears of each batch's
+        number of texts.
+
+        Raises:
+            ModelError: A vector is not finite, or a single sequence does not fit the device's memory.
+        """
+        start = 0
+        for tokens in blocks:
+            block = texts[start : start + len(tokens.sequence)]
+            self._embed_block(block, tokens, tell)
+            start += len(block)
+
+    def _embed_block(self, texts: Sequence[str], tokens: Tokens, tell: Callable[[int], None]) -> None:
+        keys = digests.of_texts(texts)
+        stored = np.logical_and.reduce([store.has(keys) for store in self.stores.values()])
+        whole = np.ones(len(tokens.starts) - 1, dtype=np.bool_)
+        np.logical_and.at(whole, tokens.sequence, stored)
+        order = np.argsort(tokens.sequence, kind="stable")
+        first = np.searchsorted(tokens.sequence[order], np.arange(len(whole) + 1))
+        exact = 64 if self.encoder.device.type == "cpu" else 0
+        for batch in batching.plan(np.diff(tokens.starts), self.batch_tokens, exact=exact):
+            members = np.concatenate([order[first[row] : first[row + 1]] for row in batch.rows.tolist()])
+            tell(len(members))
+            if whole[batch.rows].all():
+                continue
+            place = np.repeat(np.arange(len(batch.rows)), first[batch.rows + 1] - first[batch.rows])
+            for space, vectors in self._run(batch, tokens, list(self.stores)).items():
+                _check_finite(vectors, [texts[index] for index in members], place, space, self.encoder)
+                self.stores[space].add(keys[members], vectors[place], tokens.before[members])
+            self.work.sentences += len(members)
+
+    def _run(self, batch: batching.Batch, tokens: Tokens, spaces: Sequence[Space]) -> dict[Space, NDArray[np.float32]]:
+        """Vectors of one batch in every space, halving it when the device's memory does not suffice."""
+        try:
+            pooled = _forward(self.encoder, batch, tokens, spaces)
+        except torch.OutOfMemoryError as error:
+            if len(batch.rows) == 1:
+                raise ModelError(
+                    f"one sequence of {batch.length} tokens does not fit the memory of {self.encoder.device}; "
+                    "use a smaller --max-length or another device"
+                ) from error
+            pooled = None
+        if pooled is None:
+            torch.cuda.empty_cache()
+            self.work.halved += 1
+            middle = len(batch.rows) // 2
+            halves = [
+                batching.Batch(rows=rows, length=batch.length, padded=batch.padded)
+                for rows in (batch.rows[:middle], batch.rows[middle:])
+            ]
+            parts = [self._run(half, tokens, spaces) for half in halves]
+            return {space: np.concatenate([part[space] for part in parts]) for space in spaces}
+        lengths = tokens.starts[batch.rows + 1] - tokens.starts[batch.rows]
+        self.work.batches += 1
+        self.work.sequences += len(batch.rows)
+        self.work.tokens += int(lengths.sum())
+        self.work.padded_tokens += batch.length * len(batch.rows)
+        return pooled
+
+    def flush(self) -> None:
+        """Write what the stores still hold in memory."""
+        for store in self.stores.values():
+            store.flush()
+
+
+def tokenise(tokenizer: Any, texts: Sequence[str], max_length: int) -> Tokens:
+    """Token ids of texts, cut to ``max_length``; texts with equal ids become one sequence."""
+    ids, special, before = _encoded(tokenizer, list(texts), max_length)
+    numbers: dict[bytes, int] = {}
+    kept: list[int] = []
+    sequence = np.empty(len(texts), dtype=np.int64)
+    flat = [np.array(row, dtype=np.int32) for row in ids]
+    for index, row in enumerate(flat):
+        number = numbers.setdefault(row.tobytes(), len(kept))
+        if number == len(kept):
+            kept.append(index)
+        sequence[index] = number
+    lengths = np.array([len(flat[index]) for index in kept], dtype=np.int64)
+    return Tokens(
+        ids=np.concatenate([flat[index] for index in kept]) if kept else np.empty(0, dtype=np.int32),
+        special=np.array(list(itertools.chain.from_iterable(special[index] for index in kept)), dtype=np.bool_),
+        starts=np.concatenate([[0], np.cumsum(lengths)]),
+        sequence=sequence,
+        before=np.array(before, dtype=np.int32),
+    )
+
+
+def _encoded(
+    tokenizer: Any, texts: list[str], max_length: int
+) -> tuple[list[list[int]], list[list[int]], list[int]]:
+    """Ids, special-token marks and lengths before truncation. A text without any token gets one padding token."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None:
+        backend.no_truncation()
+        backend.no_padding()
+        encodings = backend.encode_batch_fast(texts)
+        ids = [encoding.ids for encoding in encodings]
+        special = [encoding.special_tokens_mask for encoding in encodings]
+    else:
+        encoded = tokenizer(texts, truncation=False, return_special_tokens_mask=True)
+        ids, special = encoded["input_ids"], encoded["special_tokens_mask"]
+    before = [len(row) for row in ids]
+    long = [index for index, length in enumerate(before) if length > max_length]
+    if long:
+        cut = tokenizer(
+            [texts[index] for index in long], truncation=True, max_length=max_length, return_special_tokens_mask=True
+        )
+        for index, row, marks in zip(long, cut["input_ids"], cut["special_tokens_mask"], strict=True):
+            ids[index], special[index] = row, marks
+    nothing = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
+    ids = [row or [nothing] for row in ids]
+    special = [marks or [1] for marks in special]
+    return ids, special, before
+
+
+def _forward(
+    encoder: Encoder, batch: batching.Batch, tokens: Tokens, spaces: Sequence[Space]
+) -> dict[Space, NDArray[np.float32]]:
+    """One pass over a batch; every space pooled from it, float32, shape ``(rows, dimension)``."""
+    starts, ends = tokens.starts[batch.rows], tokens.starts[batch.rows + 1]
+    places = starts[:, None] + np.arange(batch.length)
+    inside = places < ends[:, None]
+    padding = encoder.tokenizer.pad_token_id or 0
+    ids = np.where(inside, tokens.ids[np.minimum(places, len(tokens.ids) - 1)], padding)
+    inputs = {"input_ids": torch.from_numpy(ids.astype(np.int64)).to(encoder.device, non_blocking=True)}
+    if batch.padded:
+        inputs["attention_mask"] = torch.from_numpy(inside.astype(np.int64)).to(encoder.device, non_blocking=True)
+    states = hidden_states(encoder, [space.layer for space in spaces], inputs)
+    special = tokens.special[np.minimum(places, len(tokens.ids) - 1)]
+    vectors = {}
+    for space in spaces:
+        kept = inside if space.special_tokens else _without_special(inside, special)
+        vectors[space] = _vector(encoder, states[space.layer], kept, inside, space)
+    return {space: vector.cpu().numpy() for space, vector in vectors.items()}
+
+
+def _without_special(inside: NDArray[np.bool_], special: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Where content tokens are; all tokens for a row that has no content, for which a mean would not exist."""
+    content = inside & ~special
+    return np.where(content.any(axis=1, keepdims=True), content, inside)
+
+
+def _vector(
+    encoder: Encoder, state: Tensor, kept: NDArray[np.bool_], inside: NDArray[np.bool_], space: Space
+) -> Tensor:
+    with torch.inference_mode():
+        pooled = pool(state.float(), torch.from_numpy(kept).to(state.device), space.pooling)
+        if space.layer == encoder.depth:
+            pooled = encoder.dense(pooled)
+        return torch.nn.functional.normalize(pooled, dim=-1) if space.normalise else pooled
+
+
+def pool(state: Tensor, kept: Tensor, pooling: str) -> Tensor:
+    """One vector per row.
+
+    Args:
+        state: float32, shape ``(rows, length, size)``.
+        kept: bool, shape ``(rows, length)``, at least one token per row.
+        pooling: ``mean`` and ``cls`` as XTREME has them; the others are sentence-transformers'.
+
+    Returns:
+        Shape ``(rows, size)``.
+    """
+    if pooling == "cls":
+        return state[torch.arange(len(state), device=state.device), kept.int().argmax(dim=1)]
+    if pooling == "last_token":
+        last = state.shape[1] - 1 - kept.flip(1).int().argmax(dim=1)
+        return state[torch.arange(len(state), device=state.device), last]
+    if pooling == "max":
+        return state.masked_fill(~kept[:, :, None], -torch.inf).amax(dim=1)
+    weights = kept.float()
+    if pooling == "weighted_mean":
+        weights = weights * torch.arange(1, state.shape[1] + 1, device=state.device)
+    total = torch.einsum("rld,rl->rd", state, weights) if not bool(kept.all()) else (state * weights[:, :, None]).sum(1)
+    counts = weights.sum(dim=1, keepdim=True)
+    return total / (counts.sqrt() if pooling == "mean_sqrt_len" else counts)
+
+
+def _check_finite(
+    vectors: NDArray[np.float32], texts: Sequence[str], place: NDArray[np.int64], space: Space, encoder: Encoder
+) -> None:
+    bad = ~np.isfinite(vectors).all(axis=1)
+    if bad.any():
+        first = texts[int(np.flatnonzero(bad[place])[0])]
+        raise ModelError(
+            f"{encoder.checkpoint.name}, layer {space.layer}: {int(bad.sum())} vectors of a batch of {len(bad)} are NaN or "
+            f"infinite in {str(encoder.dtype).removeprefix('torch.')}, the first for {first[:60]!r}; try --dtype float32, "
+            "and check the weights if that does not help"
+        )
+
+
+def open_stores(
+    home: Path, encoder: Encoder, spaces: Sequence[Space], *, dtype: str, device: str
+) -> dict[Space, EmbeddingStore]:
+    """The stores of the spaces below a cache folder."""
+    return {
+        space: EmbeddingStore(
+            home, space_key(space, encoder.checkpoint, dtype, device), encoder.dimension(space.layer)
+        )
+        for space in spaces
+    }
+
+
+def space_key(space: Space, checkpoint: Checkpoint, dtype: str, device: str) -> dict[str, Any]:
+    """The JSON value that names a store: everything that a vector depends on besides its text."""
+    return {
+        "engine": ENGINE_VERSION,
+        "weights": checkpoint.weights,
+        "tokenizer": checkpoint.tokenizer,
+        "dtype": dtype,
+        "device": device.split(":", maxsplit=1)[0],
+        "layer": space.layer,
+        "pooling": space.pooling,
+        "special_tokens": space.special_tokens,
+        "normalise": space.normalise,
+        "max_length": space.max_length,
+    }

@@ -1,0 +1,252 @@
+"""Opens encoders: any model that AutoModel opens, in the asked dtype, with every weight accounted for.
+
+Knows transformers and its exceptions to the rule; knows nothing about sentences, tasks or runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel, AutoTokenizer
+
+from harness.checkpoints import Checkpoint
+from harness.errors import ModelError, UsageError
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encoder:
+    """An encoder ready to run.
+
+    Attributes:
+        checkpoint: What was opened.
+        model: The encoder alone (an encoder-decoder's encoder), in evaluation mode.
+        tokenizer: A transformers tokenizer.
+        dense: Dense layers after pooling, of a sentence-transformers folder.
+        blocks: The list of blocks whose inputs are the hidden states, or None where it could not be found.
+        device: Where the model is.
+        dtype: Of its weights.
+        depth: Number of blocks.
+        hidden_size: Of a hidden state.
+    """
+
+    checkpoint: Checkpoint
+    model: nn.Module
+    tokenizer: Any
+    dense: nn.Module
+    blocks: Sequence[nn.Module] | None
+    device: torch.device
+    dtype: torch.dtype
+    depth: int
+    hidden_size: int
+
+    def dimension(self, layer: int) -> int:
+        """Length of a pooled vector of a layer."""
+        last = [module for module in self.dense.modules() if isinstance(module, nn.Linear)]
+        return last[-1].out_features if last and layer == self.depth else self.hidden_size
+
+
+def resolve_device(device: str) -> str:
+    """``auto`` to a device's name.
+
+    Raises:
+        UsageError: CUDA is asked for and not there.
+    """
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise UsageError("--device cuda: torch sees no CUDA device here; use --device cpu")
+    return device
+
+
+def resolve_dtype(dtype: str, device: str) -> str:
+    """``auto`` to a dtype's name: float32 on CPUs, bfloat16 on CUDA devices that compute with it."""
+    if dtype == "auto":
+        return "bfloat16" if device.startswith("cuda") and torch.cuda.is_bf16_supported() else "float32"
+    return dtype
+
+
+def load_encoder(checkpoint: Checkpoint, *, device: str, dtype: str) -> Encoder:
+    """Open an encoder.
+
+    Raises:
+        ModelError: The folder cannot be opened, or weights other than heads are missing.
+    """
+    with _quiet(checkpoint):
+        tokenizer: Any = AutoTokenizer.from_pretrained(str(checkpoint.folder), local_files_only=True)
+        model = _open_model(checkpoint, _DTYPES[dtype])
+    model = model.to(device).eval()
+    depth = checkpoint.depth
+    hidden = _probe(checkpoint, model, depth)
+    return Encoder(
+        checkpoint=checkpoint,
+        model=model,
+        tokenizer=tokenizer,
+        dense=_dense(checkpoint.dense).to(device, torch.float32).eval(),
+        blocks=_blocks(model, depth, hidden),
+        device=torch.device(device),
+        dtype=_DTYPES[dtype],
+        depth=depth,
+        hidden_size=int(hidden[-1].shape[-1]),
+    )
+
+
+@contextlib.contextmanager
+def _quiet(checkpoint: Checkpoint) -> Iterator[None]:
+    """Turn whatever opening a folder may raise into one line, and keep transformers' chatter off the terminal."""
+    verbosity = transformers.logging.get_verbosity()
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    logging.getLogger("transformers").setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except ModelError:
+        raise
+    # transformers, tokenizers, safetensors and pickle raise a dozen kinds of errors for a folder that cannot be read.
+    except Exception as error:
+        told = " ".join(str(error).split())
+        raise ModelError(f"{checkpoint.folder}: cannot be opened ({type(error).__name__}: {told[:300]})") from error
+    finally:
+        transformers.logging.set_verbosity(verbosity)
+
+
+def _open_model(checkpoint: Checkpoint, dtype: torch.dtype) -> nn.Module:
+    folder = str(checkpoint.folder)
+    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    # Pickled weights load with weights_only, or not at all; transformers sees to that.
+    loaded: Any = AutoModel.from_pretrained(
+        folder, config=config, dtype=dtype, local_files_only=True, output_loading_info=True
+    )
+    model, info = loaded
+    missing = sorted(key for key in info["missing_keys"] if "pooler." not in key)
+    mismatched = sorted(str(key) for key in info.get("mismatched_keys", ()))
+    if missing or mismatched:
+        raise ModelError(
+            f"{checkpoint.folder}: {len(missing) + len(mismatched)} weights of the encoder are missing or of another "
+            f"shape: {', '.join((missing + mismatched)[:5])}"
+        )
+    if getattr(config, "is_encoder_decoder", False):
+        model = model.get_encoder()
+    if hasattr(model, "set_default_language") and not getattr(config, "default_language", None):
+        # XMOD has adapters per language; without a choice it refuses to run.
+        languages = list(config.languages)
+        model.set_default_language("en_XX" if "en_XX" in languages else languages[0])
+    if getattr(model, "pooler", None) is not None:
+        model.pooler = None
+    return model  # type: ignore[no-any-return]
+
+
+def _dense(folders: Sequence[Path]) -> nn.Module:
+    """The dense layers of a sentence-transformers folder, in order; the identity without any."""
+    import json
+
+    from safetensors.torch import load_file
+
+    layers: list[nn.Module] = []
+    for folder in folders:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        linear = nn.Linear(config["in_features"], config["out_features"], bias=config.get("bias", True))
+        safe = folder / "model.safetensors"
+        state = load_file(safe) if safe.is_file() else torch.load(folder / "pytorch_model.bin", weights_only=True)
+        linear.load_state_dict({key.removeprefix("linear."): value for key, value in state.items()})
+        activation = str(config.get("activation_function", "torch.nn.modules.linear.Identity")).rsplit(".", 1)[-1]
+        if activation not in ("Tanh", "Identity", "GELU", "ReLU"):
+            raise ModelError(f"{folder}: activation {activation} is not supported")
+        layers += [linear, getattr(nn, activation)()]
+    return nn.Sequential(*layers)
+
+
+def _probe(checkpoint: Checkpoint, model: nn.Module, depth: int) -> tuple[Tensor, ...]:
+    """All hidden states of a short made-up input; shows that the model runs and how deep it is."""
+    with torch.inference_mode():
+        try:
+            output = model(**_probe_input(model), output_hidden_states=True)
+        except (RuntimeError, ValueError, TypeError, IndexError) as error:
+            told = " ".join(str(error).split())
+            raise ModelError(f"{checkpoint.folder}: does not run as an encoder ({told[:300]})") from error
+    hidden: tuple[Tensor, ...] = tuple(output.hidden_states)
+    if len(hidden) != depth + 1:
+        raise ModelError(
+            f"{checkpoint.folder}: gives {len(hidden)} hidden states where config.json promises {depth + 1}"
+        )
+    return (*hidden[:-1], output.last_hidden_state)
+
+
+def _probe_input(model: nn.Module) -> dict[str, Tensor]:
+    config: Any = model.config
+    padding = config.pad_token_id if isinstance(config.pad_token_id, int) else 0
+    ids = [token for token in range(3, 20) if token != padding][:8]
+    return {"input_ids": torch.tensor([ids, ids[::-1]], device=next(model.parameters()).device)}
+
+
+def _blocks(model: nn.Module, depth: int, hidden: tuple[Tensor, ...]) -> Sequence[nn.Module] | None:
+    """The list of blocks whose inputs are exactly the hidden states, so that a run can stop at the last one needed."""
+    for module in model.modules():
+        if isinstance(module, nn.ModuleList) and len(module) == depth:
+            found = capture(model, list(module), range(depth), _probe_input(model))
+            if all(layer in found and torch.equal(found[layer], hidden[layer]) for layer in range(depth)):
+                return list(module)
+    return None
+
+
+class _Enough(Exception):  # noqa: N818 - not an error: it ends a forward pass that has given all that is needed
+    pass
+
+
+def capture(
+    model: nn.Module, blocks: Sequence[nn.Module], layers: Sequence[int], inputs: dict[str, Any]
+) -> dict[int, Tensor]:
+    """Inputs of the given blocks (hidden state ``i`` is the input of block ``i``); stops before the last of them."""
+    found: dict[int, Tensor] = {}
+    last = max(layers)
+
+    def look(layer: int) -> Any:
+        def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            found[layer] = args[0] if args else kwargs["hidden_states"]
+            if layer == last:
+                raise _Enough
+
+        return hook
+
+    handles = [blocks[layer].register_forward_pre_hook(look(layer), with_kwargs=True) for layer in layers]
+    try:
+        with torch.inference_mode(), contextlib.suppress(_Enough, KeyError):
+            model(**inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found
+
+
+def hidden_states(encoder: Encoder, layers: Sequence[int], inputs: dict[str, Any]) -> dict[int, Tensor]:
+    """The asked hidden states, each of shape ``(rows, length, hidden size)``, in one pass that goes no deeper than needed.
+
+    Layer ``depth`` is the model's last hidden state.
+    """
+    wanted = sorted(set(layers))
+    if encoder.blocks is not None and wanted[-1] < encoder.depth:
+        return capture(encoder.model, encoder.blocks, wanted, inputs)
+    with torch.inference_mode():
+        if wanted == [encoder.depth]:
+            return {encoder.depth: encoder.model(**inputs).last_hidden_state}
+        output: Any = encoder.model(**inputs, output_hidden_states=True)
+    found = {layer: output.hidden_states[layer] for layer in wanted if layer < encoder.depth}
+    return {**found, **({encoder.depth: output.last_hidden_state} if encoder.depth in wanted else {})}
+
+
+def accepted_arguments(model: nn.Module) -> frozenset[str]:
+    """Names of the arguments that a model's forward pass takes."""
+    return frozenset(inspect.signature(model.forward).parameters)

@@ -1,0 +1,166 @@
+"""Embeddings on disk, found by the digest of their text. NumPy only; knows no model.
+
+A store is one folder for one embedding space (what the vectors mean: weights, tokenizer, layer, pooling …). It holds
+segments, each a folder of three arrays that appears by one rename; nothing is ever changed in place, so any number of
+processes may read and write at once. Where a text occurs in several segments the newest counts.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness import digests, files
+
+_FLUSH_BYTES = 128 << 20
+_FLUSH_SECONDS = 20.0
+_IN_MEMORY_BYTES = 1 << 30
+
+Keys = NDArray[np.bytes_]
+Vectors = NDArray[np.float32]
+
+
+class EmbeddingStore:
+    """Vectors by text digest (``S16``), with each text's number of tokens before truncation.
+
+    Args:
+        home: Folder of all stores.
+        space: What the vectors mean, a JSON value; its digest names the folder.
+        dimension: Of the vectors.
+    """
+
+    def __init__(self, home: Path, space: Mapping[str, Any], dimension: int) -> None:
+        self.folder = home / digests.of_value(space, 24)
+        self.dimension = dimension
+        self._space = space
+        self._pending: dict[bytes, int] = {}
+        self._pending_vectors: list[Vectors] = []
+        self._pending_tokens: list[NDArray[np.int32]] = []
+        self._pending_rows = 0
+        self._flushed = time.monotonic()
+        self._segments: list[tuple[Vectors, NDArray[np.int32]]] = []
+        self._keys: Keys = np.empty(0, dtype="S16")
+        self._where: NDArray[np.int64] = np.empty((0, 2), dtype=np.int64)
+        self._read()
+
+    def _read(self) -> None:
+        """Open every whole segment and index its keys."""
+        self._segments, keys, where = [], [], []
+        for path in sorted(self.folder.glob("segment-*")):
+            try:
+                vectors = np.load(path / "vectors.npy", mmap_mode="r")
+                tokens, names = np.load(path / "tokens.npy"), np.load(path / "keys.npy")
+            # Another process may be clearing the cache; a segment that is gone is a segment that is not there.
+            except (OSError, ValueError):
+                continue
+            if vectors.shape != (len(names), self.dimension):
+                continue
+            keys.append(names)
+            where.append(np.stack([np.full(len(names), len(self._segments)), np.arange(len(names))], axis=1))
+            self._segments.append((vectors, tokens))
+        if keys:
+            every = np.concatenate(keys)[::-1]
+            self._keys, newest = np.unique(every, return_index=True)
+            self._where = np.concatenate(where)[::-1][newest]
+
+    def has(self, keys: Keys) -> NDArray[np.bool_]:
+        """Which texts are stored, shape ``(keys,)``."""
+        found = self._position(keys) >= 0
+        if self._pending:
+            found |= np.fromiter((key in self._pending for key in keys.tolist()), dtype=np.bool_, count=len(keys))
+        return found
+
+    def _position(self, keys: Keys) -> NDArray[np.int64]:
+        if not len(self._keys):
+            return np.full(len(keys), -1, dtype=np.int64)
+        place = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
+        return np.where(self._keys[place] == keys, place, -1)
+
+    def add(self, keys: Keys, vectors: Vectors, tokens: NDArray[np.int32]) -> None:
+        """Keep vectors, shape ``(keys, dimension)``, and write them out when enough have gathered."""
+        for offset, key in enumerate(keys.tolist()):
+            self._pending[key] = self._pending_rows + offset
+        self._pending_rows += len(keys)
+        self._pending_vectors.append(vectors)
+        self._pending_tokens.append(tokens)
+        late = time.monotonic() - self._flushed > _FLUSH_SECONDS
+        if late or self._pending_rows * self.dimension * 4 > _FLUSH_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is pending as one segment.
+
+        Raises:
+            OutputError: The cache cannot be written or the disk is full.
+        """
+        if not self._pending:
+            return
+        try:
+            self._write()
+        except OSError as error:
+            raise files.output_error(self.folder, error) from error
+        self._pending, self._pending_vectors, self._pending_tokens, self._pending_rows = {}, [], [], 0
+        self._flushed = time.monotonic()
+        self._read()
+
+    def _write(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if not (self.folder / "space.json").exists():
+            files.write_text(self.folder / "space.json", json.dumps(self._space, indent=1) + "\n")
+        rows = np.fromiter(self._pending.values(), dtype=np.int64, count=len(self._pending))
+        draft = Path(tempfile.mkdtemp(dir=self.folder, prefix=".draft-"))
+        try:
+            arrays = {
+                "keys": np.array(list(self._pending), dtype="S16"),
+                "vectors": np.concatenate(self._pending_vectors)[rows],
+                "tokens": np.concatenate(self._pending_tokens)[rows],
+            }
+            for name, array in arrays.items():
+                with (draft / f"{name}.npy").open("wb") as stream:
+                    np.save(stream, array)
+                    stream.flush()
+                    os.fsync(stream.fileno())
+            draft.replace(self.folder / f"segment-{time.time_ns():020d}-{os.getpid()}")
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+
+    def get(self, keys: Keys) -> tuple[Vectors, NDArray[np.int32]]:
+        """Vectors, shape ``(keys, dimension)``, and token counts, shape ``(keys,)``. Large results lie on disk.
+
+        Raises:
+            KeyError: A text is not stored.
+        """
+        vectors, tokens = self._room(len(keys)), np.empty(len(keys), dtype=np.int32)
+        place = self._position(keys)
+        if self._pending:
+            pending_vectors, pending_tokens = np.concatenate(self._pending_vectors), np.concatenate(self._pending_tokens)
+            held = np.fromiter((self._pending.get(key, -1) for key in keys.tolist()), dtype=np.int64, count=len(keys))
+            mine = held >= 0
+            vectors[mine], tokens[mine] = pending_vectors[held[mine]], pending_tokens[held[mine]]
+            place[mine] = -2
+        if (place == -1).any():
+            raise KeyError(f"{int((place == -1).sum())} texts are not stored in {self.folder.name}")
+        stored = np.flatnonzero(place >= 0)
+        where = self._where[place[stored]]
+        for number in np.unique(where[:, 0]).tolist():
+            here = where[:, 0] == number
+            source_vectors, source_tokens = self._segments[number]
+            vectors[stored[here]] = source_vectors[where[here, 1]]
+            tokens[stored[here]] = source_tokens[where[here, 1]]
+        return vectors, tokens
+
+    def _room(self, rows: int) -> Vectors:
+        shape = (rows, self.dimension)
+        if rows * self.dimension * 4 <= _IN_MEMORY_BYTES:
+            return np.empty(shape, dtype=np.float32)
+        with tempfile.TemporaryFile(dir=self.folder if self.folder.exists() else None) as scratch:
+            return np.memmap(scratch, dtype=np.float32, mode="w+", shape=shape)

@@ -1,0 +1,78 @@
+"""The exceptions a user can meet, and the exit code of each; knows nothing about printing them.
+
+    HarnessError                    2   something the user can mend; one line, no traceback
+    ├── UsageError                  2   an option or argument that is not allowed
+    │   ├── UnknownNameError        2   a task, suite, language, metric … that nobody provides
+    │   └── NothingSelectedError    5   the selection is empty
+    ├── PluginError                 2   a plugin that could not be loaded or broke a contract
+    ├── SpecError                   2   a TaskSpec, Metric or Suite that contradicts itself
+    ├── DataError                   2   a file or data set that is missing or malformed
+    ├── ModelError                  2   a checkpoint that cannot be opened or gives no finite numbers
+    ├── OutputError                 2   an output folder that cannot be used
+    └── IncompleteRunError          3   some units failed; the others are done and written
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import ClassVar
+
+
+class HarnessError(Exception):
+    """Base of all errors that are shown as one line."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class UsageError(HarnessError):
+    """An option or argument that is not allowed."""
+
+
+class UnknownNameError(UsageError):
+    """A name that nobody provides; the message offers the nearest ones that exist.
+
+    Args:
+        kind: What was looked for, e.g. ``"task"``.
+        name: What was asked for.
+        known: What exists.
+        hint: A closing sentence, e.g. which plugin failed to load.
+    """
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
+        choices = sorted(set(known))
+        near = difflib.get_close_matches(name, choices, n=3, cutoff=0.5)
+        offer = f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(choices) or 'none'}"
+        super().__init__(f"unknown {kind} '{name}'; {offer}{'; ' + hint if hint else ''}")
+
+
+class NothingSelectedError(UsageError):
+    """The selection of tasks and languages is empty."""
+
+    exit_code = 5
+
+
+class PluginError(HarnessError):
+    """A plugin that could not be loaded or broke a contract."""
+
+
+class SpecError(HarnessError):
+    """A TaskSpec, Metric or Suite that contradicts itself."""
+
+
+class DataError(HarnessError):
+    """A file or data set that is missing or malformed."""
+
+
+class ModelError(HarnessError):
+    """A checkpoint that cannot be opened, or that gives numbers that are not finite."""
+
+
+class OutputError(HarnessError):
+    """An output folder that cannot be used."""
+
+
+class IncompleteRunError(HarnessError):
+    """Some units of a run failed; the others are done and written."""
+
+    exit_code = 3

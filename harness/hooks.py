@@ -1,0 +1,34 @@
+"""The hooks that a plugin implements. Signatures only; knows nothing about loading.
+
+A plugin is a module named by an entry point of the group ``harness``. It marks functions with :data:`hookimpl`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pluggy
+
+from harness.spec import Metric, Suite, TaskSpec
+
+PROJECT = "harness"
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@hookspec
+def harness_tasks() -> Iterable[TaskSpec]:
+    """The tasks that this plugin brings. Called once, at start; import nothing heavy."""
+    return ()
+
+
+@hookspec
+def harness_metrics() -> Iterable[Metric]:
+    """The metrics that this plugin brings."""
+    return ()
+
+
+@hookspec
+def harness_suites() -> Iterable[Suite]:
+    """The suites (named lists of tasks) that this plugin brings."""
+    return ()

@@ -1,0 +1,148 @@
+"""What lies on disk of a run: records (one scored number each) and predictions. Knows no model and no task.
+
+Schema version 1. ``records.jsonl`` is tidy: one Record a line, every value under its own name.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness import files
+from harness.digests import canonical_json
+from harness.errors import OutputError
+from harness.spec import Json, Parts, Predictions
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One scored number with all that is needed to trust it.
+
+    Attributes:
+        run: Identity of the run: model, data source and settings, not the selection of tasks.
+        task: Task's name; ``task_version`` its version.
+        variant: Protocol, layer, pooling and view, e.g. ``xtreme.layer8.mean.en-xx``.
+        language: In the harness's spelling.
+        split: Of the data.
+        metric: Metric's name; ``signature`` says exactly which number it is.
+        value: Percent, 0-100; ``stderr`` in percent points.
+        n: Items scored.
+        higher_is_better: Direction of the metric.
+        main: Whether it is the task's main number.
+        limited: Number of items asked for by ``--limit``, or None.
+        items: Digest of the ids of the scored items.
+        caveats: Why it must not be averaged or compared with published numbers.
+        facts: What was decided on the way, e.g. a threshold.
+        inputs: Texts, distinct texts, empty ones and those cut at the length limit.
+        model: As the user named it; ``revision`` its commit on the hub; ``weights`` digest; ``dtype`` it ran in.
+        recipe: Hash of everything that decides the number besides model and data.
+        seed: Of the fine-tuning, None where nothing is trained.
+        source: Where the rows came from; ``data`` their fingerprint.
+        plugin: Who brought the task, with ``distribution`` and its ``version``.
+    """
+
+    run: str
+    task: str
+    task_version: int
+    variant: str
+    language: str
+    split: str
+    metric: str
+    signature: str
+    value: float
+    stderr: float
+    n: int
+    higher_is_better: bool
+    main: bool
+    limited: int | None
+    items: str
+    caveats: tuple[str, ...]
+    facts: Mapping[str, Json]
+    inputs: Mapping[str, int]
+    model: str
+    revision: str | None
+    weights: str
+    dtype: str
+    recipe: str
+    seed: int | None
+    source: str
+    data: str
+    plugin: str
+    distribution: str
+    version: str
+    schema: int = field(default=SCHEMA_VERSION)
+
+    @property
+    def unit(self) -> tuple[str, str]:
+        """Task and language: what is computed and written together."""
+        return self.task, self.language
+
+    @property
+    def comparable(self) -> bool:
+        """Whether the number may enter an average."""
+        return not self.caveats and self.limited is None
+
+
+_FIELDS = tuple(item.name for item in dataclasses.fields(Record))
+
+
+def to_line(record: Record) -> str:
+    """One line of ``records.jsonl``."""
+    return canonical_json({name: getattr(record, name) for name in _FIELDS})
+
+
+def from_line(line: str, where: str) -> Record:
+    """The record that a line holds.
+
+    Raises:
+        OutputError: The line is not a record of this schema.
+    """
+    try:
+        value: dict[str, Any] = json.loads(line)
+        if value.get("schema") != SCHEMA_VERSION:
+            raise ValueError(f"schema version {value.get('schema')}, this harness writes {SCHEMA_VERSION}")
+        return Record(**{**value, "caveats": tuple(value["caveats"])})
+    except (ValueError, TypeError, KeyError) as error:
+        raise OutputError(f"{where}: not a record ({error}); use another --output") from error
+
+
+def read_records(path: Path) -> list[Record]:
+    """All records of a file; empty where there is none."""
+    if not path.exists():
+        return []
+    return [from_line(line, f"{path}, line {number}") for number, line in enumerate(files.read_lines(path), start=1)]
+
+
+def write_records(path: Path, records: Sequence[Record]) -> None:
+    """Write all records, in order of task, language and variant, so that the file appears whole."""
+    ordered = sorted(records, key=lambda record: (record.task, record.language, record.variant, record.metric))
+    files.write_text(path, "".join(to_line(record) + "\n" for record in ordered))
+
+
+def predictions_path(folder: Path, task: str, variant: str, seed: int | None, language: str) -> Path:
+    """Where the predictions of one unit and variant lie; ``seed-none`` where nothing was trained."""
+    return folder / "predictions" / task / variant / f"seed-{'none' if seed is None else seed}" / f"{language}.parquet"
+
+
+def write_predictions(path: Path, predictions: Predictions, parts: Mapping[str, Parts]) -> None:
+    """Write one prediction set: id, gold, prediction (JSON texts) and the parts of each metric as ``metric.part``."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns: dict[str, Any] = {
+        "id": pa.array(list(predictions.ids), pa.string()),
+        "gold": pa.array([canonical_json(value) for value in predictions.gold], pa.string()),
+        "prediction": pa.array([canonical_json(value) for value in predictions.values], pa.string()),
+    }
+    for metric, arrays in parts.items():
+        for name, array in arrays.items():
+            if len(array) == len(predictions.ids):
+                columns[f"{metric}.{name}"] = pa.array(array, pa.float64())
+    with files.atomic(path) as temporary:
+        pq.write_table(pa.table(columns), temporary, compression="zstd")

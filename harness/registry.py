@@ -1,0 +1,284 @@
+"""From installed distributions to a Catalog: finds plugins, loads each on its own, sets broken ones aside.
+
+Knows hooks and entry points, but no task by name and no heavy library.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from importlib import metadata
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal, TypeVar
+
+import pluggy
+
+from harness import hooks
+from harness.errors import PluginError, UnknownNameError
+from harness.spec import Metric, Suite, TaskSpec
+
+GROUP = "harness"
+DISTRIBUTION = "crosslingual-transfer-harness"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plugin:
+    """One plugin and how loading it went.
+
+    Attributes:
+        name: Entry point's name, or the module's for ``-p``.
+        module: Dotted module or file path.
+        distribution: Distribution it came with, ``"-"`` for ``-p``.
+        version: Of the distribution.
+        status: ``blocked`` means not asked for or switched off.
+        error: Why it was set aside.
+        tasks: Names it brought, likewise ``metrics`` and ``suites``.
+        seconds: Time to import it and call its hooks.
+    """
+
+    name: str
+    module: str
+    distribution: str
+    version: str
+    status: Literal["loaded", "failed", "blocked"] = "loaded"
+    error: str = ""
+    tasks: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()
+    suites: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Catalog:
+    """Everything that the loaded plugins brought, and who brought it."""
+
+    plugins: tuple[Plugin, ...]
+    tasks: Mapping[str, TaskSpec] = field(default_factory=dict)
+    metrics: Mapping[str, Metric] = field(default_factory=dict)
+    suites: Mapping[str, Suite] = field(default_factory=dict)
+
+    def owner(self, task: str) -> Plugin:
+        """The plugin that brought a task."""
+        return next(plugin for plugin in self.plugins if plugin.status == "loaded" and task in plugin.tasks)
+
+    def task(self, name: str) -> TaskSpec:
+        """A task by name.
+
+        Raises:
+            UnknownNameError: With the nearest names, and the plugins that were set aside.
+        """
+        if name not in self.tasks:
+            raise UnknownNameError("task", name, [*self.tasks, *self.suites], self._set_aside())
+        return self.tasks[name]
+
+    def metric(self, name: str) -> Metric:
+        """A metric by name; raises UnknownNameError."""
+        if name not in self.metrics:
+            raise UnknownNameError("metric", name, self.metrics, self._set_aside())
+        return self.metrics[name]
+
+    def _set_aside(self) -> str:
+        failed = [plugin for plugin in self.plugins if plugin.status == "failed"]
+        told = "; ".join(f"{plugin.name} of {plugin.distribution}: {plugin.error}" for plugin in failed)
+        return f"plugins set aside: {told}" if told else ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    plugin: Plugin
+    load: Callable[[], ModuleType]
+
+
+def load_catalog(extra: Sequence[str] = (), *, others: bool = True) -> Catalog:
+    """Load plugins and collect what they bring.
+
+    Args:
+        extra: Modules or ``.py`` files to load besides the installed ones (``-p``).
+        others: Whether plugins of other distributions than the harness's own are loaded (``--no-plugins`` says no).
+
+    ``HARNESS_LOAD_PLUGINS`` limits the installed plugins to a comma-separated list of names (empty: none);
+    ``HARNESS_DISABLE_PLUGINS`` leaves names out. A plugin that fails to import, breaks a hook or clashes in a name with
+    one that came before is set aside with the reason; the others go on. Installed plugins come in the order of
+    distribution and name, those of ``extra`` after them.
+
+    Raises:
+        PluginError: A plugin of ``extra`` could not be loaded (it was asked for by name).
+    """
+    candidates = [item for item in _installed() if others or item.plugin.distribution == DISTRIBUTION]
+    candidates = [_blocked_by_environment(candidate) for candidate in _without_twins(candidates)]
+    candidates += [_from_path(name) for name in extra]
+    state = _State()
+    for candidate in candidates:
+        state.add(candidate)
+    asked = {candidate.plugin.module for candidate in candidates if candidate.plugin.distribution == "-"}
+    for plugin in state.plugins:
+        if plugin.module in asked and plugin.status == "failed":
+            raise PluginError(f"plugin {plugin.module}: {plugin.error}")
+    return state.catalog()
+
+
+def _installed() -> list[_Candidate]:
+    """One scan of the environment's entry points."""
+    found = [
+        _Candidate(
+            Plugin(
+                name=point.name,
+                module=point.value,
+                distribution=point.dist.name if point.dist else "?",
+                version=point.dist.version if point.dist else "?",
+            ),
+            point.load,
+        )
+        for point in metadata.entry_points(group=GROUP)
+    ]
+    distinct = {_precedence(item): item for item in found}
+    return [distinct[key] for key in sorted(distinct)]
+
+
+def _precedence(candidate: _Candidate) -> tuple[bool, str, str, str]:
+    """The harness's own plugins come first, so that no other distribution can take their names."""
+    plugin = candidate.plugin
+    return plugin.distribution != DISTRIBUTION, plugin.distribution, plugin.name, plugin.module
+
+
+def _without_twins(candidates: list[_Candidate]) -> list[_Candidate]:
+    """Refuse a plugin whose name one before it has, naming both distributions."""
+    kept: dict[str, Plugin] = {}
+    checked = []
+    for candidate in candidates:
+        plugin = candidate.plugin
+        first = kept.setdefault(plugin.name, plugin)
+        if first is not plugin:
+            error = (
+                f"the plugin name '{plugin.name}' of {plugin.distribution} {plugin.version} is already that of "
+                f"{first.module} of {first.distribution} {first.version}"
+            )
+            plugin = replace(plugin, status="failed", error=error)
+        checked.append(_Candidate(plugin, candidate.load))
+    return checked
+
+
+def _blocked_by_environment(candidate: _Candidate) -> _Candidate:
+    only = os.environ.get("HARNESS_LOAD_PLUGINS")
+    never = _names(os.environ.get("HARNESS_DISABLE_PLUGINS", ""))
+    name = candidate.plugin.name
+    if name in never:
+        reason = "named by HARNESS_DISABLE_PLUGINS"
+    elif only is not None and name not in _names(only):
+        reason = "not named by HARNESS_LOAD_PLUGINS"
+    else:
+        return candidate
+    return _Candidate(replace(candidate.plugin, status="blocked", error=reason), candidate.load)
+
+
+def _names(text: str) -> set[str]:
+    return {name.strip() for name in text.split(",") if name.strip()}
+
+
+def _from_path(name: str) -> _Candidate:
+    stem = Path(name).stem if name.endswith(".py") else name
+    load = (lambda: _import_file(Path(name))) if name.endswith(".py") else (lambda: importlib.import_module(name))
+    return _Candidate(Plugin(name=stem, module=name, distribution="-", version="-"), load)
+
+
+def _import_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise FileNotFoundError(f"no file {path}")
+    name = f"harness_plugin_file_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+_Noun = TypeVar("_Noun", TaskSpec, Metric, Suite)
+
+
+class _State:
+    """What has been collected so far while loading."""
+
+    def __init__(self) -> None:
+        self.manager = pluggy.PluginManager(hooks.PROJECT)
+        self.manager.add_hookspecs(hooks)
+        self.plugins: list[Plugin] = []
+        self.tasks: dict[str, TaskSpec] = {}
+        self.metrics: dict[str, Metric] = {}
+        self.suites: dict[str, Suite] = {}
+        self.owners: dict[tuple[str, str], Plugin] = {}
+
+    def add(self, candidate: _Candidate) -> None:
+        plugin = candidate.plugin
+        if plugin.status != "loaded":
+            self.plugins.append(plugin)
+            return
+        start = time.perf_counter()
+        try:
+            plugin = self._load(plugin, candidate.load)
+        # A plugin may raise anything at import, SystemExit included; it must not take the others down.
+        except (Exception, SystemExit) as error:
+            if self.manager.has_plugin(plugin.name):
+                self.manager.unregister(name=plugin.name)
+            plugin = replace(plugin, status="failed", error=_told(error))
+        self.plugins.append(replace(plugin, seconds=time.perf_counter() - start))
+
+    def _load(self, plugin: Plugin, load: Callable[[], ModuleType]) -> Plugin:
+        module = load()
+        self.manager.register(module, plugin.name)
+        self.manager.check_pending()
+        tasks = self._collect(plugin, module, "task", "harness_tasks", TaskSpec, self.tasks)
+        metrics = self._collect(plugin, module, "metric", "harness_metrics", Metric, self.metrics)
+        suites = self._collect(plugin, module, "suite", "harness_suites", Suite, self.suites)
+        if not (tasks or metrics or suites):
+            raise PluginError("it implements no hook of the harness (harness_tasks, harness_metrics, harness_suites)")
+        plugin = replace(plugin, tasks=tuple(tasks), metrics=tuple(metrics), suites=tuple(suites))
+        self.tasks.update(tasks)
+        self.metrics.update(metrics)
+        self.suites.update(suites)
+        self.owners.update({("task", name): plugin for name in tasks})
+        self.owners.update({("metric", name): plugin for name in metrics})
+        self.owners.update({("suite", name): plugin for name in suites})
+        return plugin
+
+    def _collect(
+        self,
+        plugin: Plugin,
+        module: ModuleType,
+        kind: str,
+        hook: str,
+        noun: type[_Noun],
+        known: Mapping[str, _Noun],
+    ) -> dict[str, _Noun]:
+        """What one plugin's hook gives, each value checked; nothing is kept unless all of it is good."""
+        others = [other for other in self.manager.get_plugins() if other is not module]
+        given: Iterable[Iterable[Any]] = self.manager.subset_hook_caller(hook, others)()
+        found: dict[str, _Noun] = {}
+        for value in (value for values in given for value in values):
+            if not isinstance(value, noun):
+                raise PluginError(f"{hook} gave {type(value).__name__} {value!r:.60}, not {noun.__name__}")
+            if value.name in found:
+                raise PluginError(f"{kind} '{value.name}' is given twice by this plugin")
+            if value.name in known:
+                other = self.owners[(kind, value.name)]
+                raise PluginError(
+                    f"{kind} '{value.name}' of {plugin.distribution} {plugin.version} is already given by plugin "
+                    f"{other.name} of {other.distribution} {other.version}"
+                )
+            found[value.name] = value
+        return found
+
+    def catalog(self) -> Catalog:
+        return Catalog(plugins=tuple(self.plugins), tasks=self.tasks, metrics=self.metrics, suites=self.suites)
+
+
+def _told(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

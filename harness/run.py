@@ -1,0 +1,187 @@
+"""A run folder: opening one, adding finished units to it, reading one. Knows the layout on disk and no model.
+
+``run.json`` says what is being run, ``records.jsonl`` what has been scored, ``predictions/`` what was predicted. A unit
+(task × language) is done when its records are in ``records.jsonl``; predictions are written before.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from harness import files
+from harness.errors import OutputError
+from harness.records import SCHEMA_VERSION, Record, predictions_path, read_records, write_records
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A run as it lies on disk.
+
+    Attributes:
+        folder: The run folder.
+        manifest: Content of ``run.json``.
+        records: All scored numbers.
+        failures: Unit to what went wrong with it.
+    """
+
+    folder: Path
+    manifest: Mapping[str, Any]
+    records: Sequence[Record]
+    failures: Mapping[tuple[str, str], str] = field(default_factory=dict)
+
+    @property
+    def report(self) -> Path:
+        """The HTML report."""
+        return self.folder / "report.html"
+
+    def table(self) -> list[dict[str, Any]]:
+        """Records as plain dictionaries; ``pandas.DataFrame(run.table())`` and ``DataFrame(run.records)`` both work."""
+        return [dataclasses.asdict(record) for record in self.records]
+
+
+def open_run(folder: Path) -> Run:
+    """Read a run folder.
+
+    Raises:
+        OutputError: It is not one, or was written by another schema.
+    """
+    path = folder / "run.json"
+    if not path.is_file():
+        raise OutputError(f"{folder}: no run.json; not a run folder")
+    manifest = _manifest(path)
+    failures = {
+        (unit["task"], unit["language"]): unit["error"] for unit in manifest["units"] if unit["status"] == "failed"
+    }
+    return Run(folder=folder, manifest=manifest, records=read_records(folder / "records.jsonl"), failures=failures)
+
+
+def _manifest(path: Path) -> dict[str, Any]:
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise OutputError(f"{path}: not readable ({error})") from error
+    if manifest.get("schema") != SCHEMA_VERSION:
+        raise OutputError(f"{path}: schema version {manifest.get('schema')}, this harness writes {SCHEMA_VERSION}")
+    return manifest
+
+
+class RunWriter:
+    """Adds finished units to a run folder, one process at a time.
+
+    Args:
+        folder: Created if missing.
+        identity: What makes two runs the same experiment; a folder of another one is refused.
+        overwrite: ``missing`` keeps what is done, ``always`` computes everything selected again, ``never`` refuses a
+            folder that holds records.
+    """
+
+    def __init__(self, folder: Path, identity: Mapping[str, Any], run: str, overwrite: str) -> None:
+        self.folder = folder
+        self.run = run
+        self._before: dict[str, Any] = {}
+        self._prepare()
+        self._lock = self._locked()
+        try:
+            self._check_identity(identity)
+            self._records = {
+                (*record.unit, record.variant, record.metric): record for record in read_records(self._path)
+            }
+            if overwrite == "never" and self._records:
+                raise OutputError(f"{folder} holds results already and --overwrite never was given")
+        except BaseException:
+            self._lock.release()
+            raise
+
+    @property
+    def _path(self) -> Path:
+        return self.folder / "records.jsonl"
+
+    def _prepare(self) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            probe = self.folder / f".writable-{os.getpid()}"
+            probe.write_text("", encoding="utf-8")
+            probe.unlink()
+        except OSError as error:
+            raise files.output_error(self.folder, error) from error
+
+    def _locked(self) -> FileLock:
+        lock = FileLock(self.folder / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise OutputError(f"{self.folder} is in use by another harness process; wait for it or choose another") from error
+        return lock
+
+    def _check_identity(self, identity: Mapping[str, Any]) -> None:
+        if not (self.folder / "run.json").exists():
+            strangers = [path.name for path in self.folder.iterdir() if not path.name.startswith(".")]
+            if strangers:
+                raise OutputError(f"{self.folder} is not a run folder and not empty (it holds {strangers[0]}); choose another")
+            return
+        before = self._before = _manifest(self.folder / "run.json")
+        if before["run"] != self.run:
+            changed = [key for key, value in identity.items() if before["identity"].get(key) != value]
+            told = "; ".join(f"{key} was {before['identity'].get(key)!r}, is {identity[key]!r}" for key in changed)
+            raise OutputError(f"{self.folder} belongs to another experiment ({told}); choose another --output")
+
+    def done(self, task: str, language: str, recipe: str, data: str, expected: int) -> list[Record]:
+        """The records of a unit if it is done by this recipe on this data and its predictions are there, else none."""
+        records = [
+            record
+            for record in self._records.values()
+            if record.unit == (task, language) and record.recipe == recipe and record.data == data
+        ]
+        paths = {predictions_path(self.folder, task, record.variant, record.seed, language) for record in records}
+        return records if len(records) == expected and all(path.is_file() for path in paths) else []
+
+    def add(self, records: Sequence[Record]) -> None:
+        """Put records in place of those of the same unit and variant, and write the file."""
+        new = {(record.unit, record.variant) for record in records}
+        self._records = {
+            key: record for key, record in self._records.items() if (record.unit, record.variant) not in new
+        }
+        self._records.update({(*record.unit, record.variant, record.metric): record for record in records})
+        write_records(self._path, list(self._records.values()))
+
+    @property
+    def earlier_units(self) -> Sequence[Mapping[str, Any]]:
+        """The units that the folder's manifest listed when it was opened."""
+        units: Sequence[Mapping[str, Any]] = self._before.get("units", ())
+        return units
+
+    def write_manifest(self, manifest: Mapping[str, Any]) -> None:
+        """Write ``run.json``."""
+        files.write_text(self.folder / "run.json", json.dumps(manifest, ensure_ascii=False, indent=1) + "\n")
+
+    @property
+    def records(self) -> list[Record]:
+        """All records so far, in the order of the file."""
+        return read_records(self._path)
+
+    def close(self) -> None:
+        """Give the folder free for other processes."""
+        self._lock.release()
+
+    def __enter__(self) -> RunWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def verdict(run: Run) -> tuple[int, str]:
+    """The exit code of a run and the sentence that is printed with it."""
+    done = sum(unit["status"] == "done" for unit in run.manifest["units"])
+    if run.failures:
+        names = ", ".join(f"{task}/{language}" for task, language in run.failures)
+        return 3, f"{len(run.failures)} of {len(run.manifest['units'])} units failed ({names}); {done} are done and written"
+    return 0, f"{done} units done"

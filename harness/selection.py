@@ -1,0 +1,122 @@
+"""From names on the command line to tasks, languages and splits. Knows the catalog; reads no data."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from harness import languages, sources
+from harness.errors import NothingSelectedError, UsageError
+from harness.registry import Catalog
+from harness.sources import DataLocation
+from harness.spec import TaskSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selected:
+    """A task with the split and the languages that are to be evaluated.
+
+    Attributes:
+        task: The task.
+        split: The split.
+        languages: In the task's order.
+        missing: Languages that were asked for as ``available`` and are not.
+    """
+
+    task: TaskSpec
+    split: str
+    languages: tuple[str, ...]
+    missing: tuple[str, ...] = ()
+
+
+def select(
+    catalog: Catalog,
+    tasks: Sequence[str],
+    wanted: Sequence[str],
+    splits: Sequence[str],
+    location: DataLocation,
+) -> list[Selected]:
+    """Resolve task names, suite names and globs, in order of task name.
+
+    A suite brings its own languages, a task by name brings all of its languages. ``wanted`` overrides both: codes, or
+    ``available`` for what the data location holds, which is also what the built-in sample is asked for by default.
+
+    Args:
+        tasks: Names, globs, comma-separated or not.
+        wanted: Language codes (ISO 639-1 or 639-3) or ``available``.
+        splits: ``SPLIT`` or ``TASK=SPLIT``.
+
+    Raises:
+        UnknownNameError: A name that no plugin gives.
+        UsageError: A language that no selected task has, or a split that a task has not.
+        NothingSelectedError: Nothing is left.
+    """
+    chosen = _tasks(catalog, _split(tasks))
+    codes = _split(wanted)
+    if location.kind == "sample" and not codes:
+        codes = ["available"]
+    by_split = _splits(catalog, chosen, splits)
+    asked = None if not codes or "available" in codes else [languages.canonical(code) for code in codes]
+    for code in asked or ():
+        if not any(code in catalog.task(name).languages for name in chosen):
+            raise UsageError(f"no selected task has language '{code}' ({languages.name(code)})")
+    selected = []
+    for name in sorted(chosen):
+        task = catalog.task(name)
+        ours = [code for code in task.languages if code in (chosen[name] if asked is None else asked)]
+        found = sources.available(task, by_split[name], location) if "available" in codes else ours
+        selected.append(
+            Selected(
+                task=task,
+                split=by_split[name],
+                languages=tuple(code for code in ours if code in found),
+                missing=tuple(code for code in ours if code not in found),
+            )
+        )
+    selected = [entry for entry in selected if entry.languages or entry.missing]
+    if not any(entry.languages for entry in selected):
+        raise NothingSelectedError(_nothing(selected, location))
+    return selected
+
+
+def _nothing(selected: list[Selected], location: DataLocation) -> str:
+    if not selected:
+        return "no task and language is selected"
+    told = ", ".join(f"{entry.task.name} (split {entry.split})" for entry in selected)
+    return f"{location} holds no language of {told}"
+
+
+def _split(values: Iterable[str]) -> list[str]:
+    return [part.strip() for value in values for part in value.split(",") if part.strip()]
+
+
+def _tasks(catalog: Catalog, names: Sequence[str]) -> dict[str, set[str]]:
+    """Task name to the languages that were asked for with it."""
+    chosen: dict[str, set[str]] = {}
+    for name in names:
+        if name in catalog.suites:
+            for entry in catalog.suites[name].tasks:
+                chosen.setdefault(catalog.task(entry.task).name, set()).update(entry.languages)
+            continue
+        matches = fnmatch.filter(catalog.tasks, name)
+        for task in [catalog.task(match) for match in matches] or [catalog.task(name)]:
+            chosen.setdefault(task.name, set()).update(task.languages)
+    if not chosen:
+        raise NothingSelectedError("no task is selected; name some with --tasks")
+    return chosen
+
+
+def _splits(catalog: Catalog, chosen: Iterable[str], given: Sequence[str]) -> dict[str, str]:
+    """The split of each task: the task's own unless ``SPLIT`` or ``TASK=SPLIT`` says otherwise."""
+    by_split = {name: catalog.task(name).split for name in chosen}
+    for entry in _split(given):
+        name, _, split = entry.rpartition("=")
+        if name and name not in by_split:
+            raise UsageError(f"--split {entry}: task '{name}' is not selected")
+        for task in [name] if name else list(by_split):
+            known = catalog.task(task).splits
+            if split not in known:
+                raise UsageError(f"--split {entry}: task '{task}' has the splits {', '.join(known)}")
+            by_split[task] = split
+    return by_split

@@ -1,0 +1,58 @@
+"""Scores and their standard errors from per-item parts. NumPy only; knows no task and no file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.errors import SpecError
+from harness.spec import Json, Metric, Parts, Score
+
+
+def score(metric: Metric, gold: Sequence[Json], predictions: Sequence[Json]) -> Score:
+    """Apply a metric.
+
+    Raises:
+        SpecError: Gold and predictions differ in number, or the metric's parts are not finite arrays of one length.
+    """
+    if len(gold) != len(predictions):
+        raise SpecError(f"metric '{metric.name}': {len(gold)} gold answers but {len(predictions)} predictions")
+    parts = {name: np.asarray(part, dtype=np.float64) for name, part in metric.parts(gold, predictions).items()}
+    lengths = {part.shape for part in parts.values()}
+    if len(lengths) != 1 or any(not np.isfinite(part).all() for part in parts.values()):
+        raise SpecError(f"metric '{metric.name}': parts must be finite and of one length, got {sorted(lengths)}")
+    (n,) = next(iter(lengths))
+    if n == 0:
+        raise SpecError(f"metric '{metric.name}': there is no item to score")
+    value = 100.0 * metric.combine(_means(parts))
+    return Score(value=value, stderr=100.0 * standard_error(metric, parts), n=n, parts=parts)
+
+
+def _means(parts: Parts) -> dict[str, float]:
+    return {name: float(np.mean(part)) for name, part in parts.items()}
+
+
+def standard_error(metric: Metric, parts: Parts) -> float:
+    """Standard error of ``combine(means of parts)`` over items, by the delta method.
+
+    The gradient of ``combine`` is taken by central differences. For a mean of one part this is the usual standard
+    deviation over the square root of n. A combination that is flat or undefined at the means gives 0.
+    """
+    names = sorted(parts)
+    matrix: NDArray[np.float64] = np.stack([parts[name] for name in names])
+    n = matrix.shape[1]
+    if n < 2:
+        return 0.0
+    means = dict(zip(names, matrix.mean(axis=1).tolist(), strict=True))
+    gradient = np.array([_slope(metric, means, name) for name in names])
+    influence = gradient @ (matrix - matrix.mean(axis=1, keepdims=True))
+    return float(np.sqrt(np.mean(influence**2) / (n - 1)))
+
+
+def _slope(metric: Metric, means: Mapping[str, float], name: str) -> float:
+    step = 1e-6 * max(1.0, abs(means[name]))
+    above = metric.combine({**means, name: means[name] + step})
+    below = metric.combine({**means, name: means[name] - step})
+    return (above - below) / (2 * step)

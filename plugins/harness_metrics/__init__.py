@@ -1,0 +1,1 @@
+"""The built-in metrics, brought through the same hook as anybody's; one module per family."""

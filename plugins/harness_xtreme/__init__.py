@@ -1,0 +1,1 @@
+"""XTREME's target tasks; one module and one entry point per task."""

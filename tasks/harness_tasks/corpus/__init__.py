@@ -1,0 +1,1 @@
+"""Data only: the hand-written parallel sentences, passages and lexicon in six languages."""

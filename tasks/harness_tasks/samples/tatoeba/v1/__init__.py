@@ -1,0 +1,1 @@
+"""Data only: Tatoeba sentence pairs, two aligned text files per language."""

@@ -1,0 +1,1 @@
+"""Suites: which tasks and languages count, as data."""

@@ -98,7 +98,9 @@ class Prepared:
     folder: Path
 
 
-def evaluate(*, model: str, tasks: Sequence[str] | str, plugins: Sequence[str] = (), **options: Unpack[Options]) -> Run:
+def evaluate(
+    *, model: str, tasks: Sequence[str] | str, plugins: Sequence[str] = (), **options: Unpack[Options]
+) -> Run:
     """Evaluate a model and return the run, as ``harness eval`` does.
 
     Args:
@@ -184,7 +186,12 @@ def carry_out(prepared: Prepared, catalog: Catalog, listener: Listener | None = 
             home=home() / "embeddings",
         )
         road = Road(
-            plan=plan, catalog=catalog, writer=writer, session=session, listener=listener, fail_fast=request.fail_fast
+            plan=plan,
+            catalog=catalog,
+            writer=writer,
+            session=session,
+            listener=listener,
+            fail_fast=request.fail_fast,
         )
         try:
             road.compute(pending, outcome)
@@ -223,7 +230,9 @@ class _Book:
                 "model": _model_facts(plan, request),
                 "data": str(plan.location),
                 "limit": plan.limit,
-                "missing_languages": {e.task.name: list(e.missing) for e in self.prepared.selected if e.missing},
+                "missing_languages": {
+                    e.task.name: list(e.missing) for e in self.prepared.selected if e.missing
+                },
                 "units": self._units(outcome),
                 "work": dict(outcome.work),
                 "plugins": [

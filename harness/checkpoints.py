@@ -16,7 +16,12 @@ from typing import Any
 from harness import digests
 from harness.errors import ModelError, UsageError
 
-_WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
+_WEIGHTS = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
 _TOKENIZERS = (
     "tokenizer.json",
     "vocab.txt",
@@ -83,7 +88,9 @@ class Checkpoint:
         for key in _DEPTH:
             if isinstance(self.config.get(key), int):
                 return int(self.config[key])
-        raise ModelError(f"{self.folder}/config.json: none of {', '.join(_DEPTH)} says how many layers there are")
+        raise ModelError(
+            f"{self.folder}/config.json: none of {', '.join(_DEPTH)} says how many layers there are"
+        )
 
     @property
     def family(self) -> str:
@@ -104,7 +111,9 @@ def open_checkpoint(name: str, *, revision: str | None = None, offline: bool = F
     config = _config(folder)
     weights = _weight_files(folder)
     if not any((folder / file).is_file() for file in _TOKENIZERS):
-        raise ModelError(f"{folder}: no tokenizer (none of {', '.join(_TOKENIZERS)}); save it beside the weights")
+        raise ModelError(
+            f"{folder}: no tokenizer (none of {', '.join(_TOKENIZERS)}); save it beside the weights"
+        )
     pooling, dense = _pooling(root, modules)
     return Checkpoint(
         name=name,
@@ -180,8 +189,9 @@ def _pooling(root: Path, modules: list[dict[str, Any]]) -> tuple[str | None, tup
 def _pooling_mode(path: Path) -> str:
     config = _json(path)
     modes = [mode for key, mode in _POOLING.items() if config.get(key)]
-    if isinstance(config.get("pooling_mode"), str):
-        modes = [{"lasttoken": "last_token", "weightedmean": "weighted_mean"}.get(m, m) for m in [config["pooling_mode"]]]
+    named = config.get("pooling_mode")
+    if isinstance(named, str):
+        modes = [{"lasttoken": "last_token", "weightedmean": "weighted_mean"}.get(named, named)]
     if len(modes) != 1 or modes[0] not in _POOLING.values():
         raise ModelError(f"{path}: pooling {' + '.join(modes) or 'of no kind'} is not supported")
     return modes[0]
@@ -214,15 +224,21 @@ def _check_safetensors(path: Path) -> None:
         ends = [entry["data_offsets"][1] for key, entry in entries.items() if key != "__metadata__"]
         expected = 8 + length + max(ends, default=0)
     except (ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{path}: not a whole safetensors file ({size} bytes, its header is cut or broken)") from error
+        raise ModelError(
+            f"{path}: not a whole safetensors file ({size} bytes, its header is cut or broken)"
+        ) from error
     if size != expected:
-        raise ModelError(f"{path}: {size} bytes where its header says {expected}; the file is cut short, copy it again")
+        raise ModelError(
+            f"{path}: {size} bytes where its header says {expected}; the file is cut short, copy it again"
+        )
 
 
 def _weights_digest(
     config: Mapping[str, Any], weights: list[Path], pooling: str | None, dense: tuple[Path, ...]
 ) -> str:
-    shape = {key: value for key, value in config.items() if key not in ("_name_or_path", "transformers_version")}
+    shape = {
+        key: value for key, value in config.items() if key not in ("_name_or_path", "transformers_version")
+    }
     parts = [path for folder in dense for path in sorted(folder.iterdir()) if path.is_file()]
     files = {path.name: digests.of_file(path) for path in weights}
     modules = [digests.of_file(path) for path in parts]
@@ -240,7 +256,10 @@ def _longest(folder: Path, config: Mapping[str, Any]) -> int | None:
         padding = config.get("pad_token_id")
         used_up = (padding if isinstance(padding, int) else 1) + 1
         limits.append(positions - (used_up if config["model_type"] in _OFFSET_POSITIONS else 0))
-    for file, key in (("tokenizer_config.json", "model_max_length"), ("sentence_bert_config.json", "max_seq_length")):
+    for file, key in (
+        ("tokenizer_config.json", "model_max_length"),
+        ("sentence_bert_config.json", "max_seq_length"),
+    ):
         value = _json(folder / file).get(key) if (folder / file).is_file() else None
         # transformers writes 1e30 for "no limit".
         if isinstance(value, int | float) and value < 1e9:
@@ -258,5 +277,7 @@ def check_length(checkpoint: Checkpoint, wanted: int | None, default: int) -> in
     if wanted is None:
         return default if longest is None else min(default, longest)
     if wanted < 3 or (longest is not None and wanted > longest):
-        raise UsageError(f"--max-length {wanted} is not within 3 to {longest or 'unlimited'}, the limit of {checkpoint.name}")
+        raise UsageError(
+            f"--max-length {wanted} is not within 3 to {longest or 'unlimited'}, the limit of {checkpoint.name}"
+        )
     return wanted

@@ -1,15 +1,15 @@
 """The exceptions a user can meet, and the exit code of each; knows nothing about printing them.
 
-    HarnessError                    2   something the user can mend; one line, no traceback
-    ├── UsageError                  2   an option or argument that is not allowed
-    │   ├── UnknownNameError        2   a task, suite, language, metric … that nobody provides
-    │   └── NothingSelectedError    5   the selection is empty
-    ├── PluginError                 2   a plugin that could not be loaded or broke a contract
-    ├── SpecError                   2   a TaskSpec, Metric or Suite that contradicts itself
-    ├── DataError                   2   a file or data set that is missing or malformed
-    ├── ModelError                  2   a checkpoint that cannot be opened or gives no finite numbers
-    ├── OutputError                 2   an output folder that cannot be used
-    └── IncompleteRunError          3   some units failed; the others are done and written
+HarnessError                    2   something the user can mend; one line, no traceback
+├── UsageError                  2   an option or argument that is not allowed
+│   ├── UnknownNameError        2   a task, suite, language, metric … that nobody provides
+│   └── NothingSelectedError    5   the selection is empty
+├── PluginError                 2   a plugin that could not be loaded or broke a contract
+├── SpecError                   2   a TaskSpec, Metric or Suite that contradicts itself
+├── DataError                   2   a file or data set that is missing or malformed
+├── ModelError                  2   a checkpoint that cannot be opened or gives no finite numbers
+├── OutputError                 2   an output folder that cannot be used
+└── IncompleteRunError          3   some units failed; the others are done and written
 """
 
 from __future__ import annotations

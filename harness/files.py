@@ -105,8 +105,12 @@ def atomic(path: Path) -> Iterator[Path]:
 def output_error(path: Path, error: OSError) -> OutputError:
     """The one-line form of a failed write."""
     if error.errno == errno.ENOSPC:
-        return OutputError(f"{path}: the disk is full; free some space and run the same command again to go on")
-    return OutputError(f"{path}: cannot be written ({error.strerror or error}); choose another folder with --output")
+        return OutputError(
+            f"{path}: the disk is full; free some space and run the same command again to go on"
+        )
+    return OutputError(
+        f"{path}: cannot be written ({error.strerror or error}); choose another folder with --output"
+    )
 
 
 def write_text(path: Path, text: str) -> None:

@@ -11,4 +11,6 @@ import platformdirs
 def home() -> Path:
     """The folder; it may not exist yet."""
     given = os.environ.get("HARNESS_HOME")
-    return Path(given).expanduser() if given else Path(platformdirs.user_cache_dir("harness", appauthor=False))
+    return (
+        Path(given).expanduser() if given else Path(platformdirs.user_cache_dir("harness", appauthor=False))
+    )

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from harness import digests
 from harness.engine.embed import Tokens
 from harness.engine.session import Session
-from harness.errors import HarnessError, OutputError, SpecError
+from harness.errors import HarnessError, ModelError, OutputError, SpecError
 from harness.plan import Plan, Space, Unit, blame, read_unit
 from harness.progress import Listener
 from harness.records import Record, predictions_path, write_predictions
@@ -133,17 +133,31 @@ class Road:
         records = []
         for view, predictions in by_view.items():
             metrics = [use.metric for use in unit.task.metrics if use.view == view]
-            scores = {name: score(self.catalog.metric(name), predictions.gold, predictions.values) for name in metrics}
+            scores = {
+                name: score(self.catalog.metric(name), predictions.gold, predictions.values)
+                for name in metrics
+            }
             variant = f"{space.variant(unit.protocol)}{'.' + view if view else ''}"
             path = predictions_path(self.writer.folder, unit.task.name, variant, None, unit.language)
             write_predictions(path, predictions, {name: value.parts for name, value in scores.items()})
-            records += [self._record(unit, space, variant, predictions, name, scores[name], cut) for name in metrics]
+            records += [
+                self._record(unit, space, variant, predictions, name, scores[name], cut) for name in metrics
+            ]
         if len(records) != len(unit.task.metrics):
-            raise SpecError(f"{unit.name}: the format gave the views {', '.join(by_view)}, not those of its metrics")
+            raise SpecError(
+                f"{unit.name}: the format gave the views {', '.join(by_view)}, not those of its metrics"
+            )
         return records
 
     def _record(
-        self, unit: Unit, space: Space, variant: str, predictions: Predictions, name: str, value: Score, cut: int
+        self,
+        unit: Unit,
+        space: Space,
+        variant: str,
+        predictions: Predictions,
+        name: str,
+        value: Score,
+        cut: int,
     ) -> Record:
         metric = self.catalog.metric(name)
         checkpoint = self.plan.checkpoint
@@ -166,7 +180,12 @@ class Road:
             items=digests.of_lines(predictions.ids)[:16],
             caveats=(*_caveats(unit, self.plan), *predictions.caveats),
             facts=dict(predictions.facts),
-            inputs={"texts": unit.examples, "distinct": len(unit.texts), "empty": unit.empty, "truncated": cut},
+            inputs={
+                "texts": unit.examples,
+                "distinct": len(unit.texts),
+                "empty": unit.empty,
+                "truncated": cut,
+            },
             model=checkpoint.name,
             revision=checkpoint.revision,
             weights=checkpoint.weights,
@@ -189,71 +208,68 @@ def _caveats(unit: Unit, plan: Plan) -> Iterator[str]:
 
 
 class _Encoding:
-    """Brings vectors into the stores, unit by unit, with the next unit's tokens being made meanwhile."""
+    """Brings vectors into the stores, group by group, with the next group's tokens being made meanwhile."""
 
     def __init__(self, road: Road, pending: Sequence[int]) -> None:
         self._road = road
-        self._units = road.plan.units
-        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="tokenise")
-        order = [owner for number in pending for owner in np.unique(self._units[number].owner).tolist()]
-        self._order = list(dict.fromkeys(order))
+        self._groups: dict[int, list[Unit]] = {}
+        for unit in road.plan.units:
+            self._groups.setdefault(unit.group, []).append(unit)
+        needed = [group for number in pending for group in np.unique(road.plan.units[number].owner).tolist()]
+        self._waiting = list(dict.fromkeys(needed))
         self._ahead: dict[int, Future[tuple[list[str], list[Tokens]]] | None] = {}
         self._failed: dict[int, str] = {}
-        self._next = 0
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="tokenise")
 
     def bring(self, unit: Unit) -> None:
-        """Encode what this unit needs: all texts of every unit that owns one of its texts, unless they are stored.
+        """Encode what this unit needs: all texts of every group that owns one of its texts, unless they are stored.
 
         Raises:
-            ModelError: Something that it needs could not be encoded.
+            HarnessError: Something that it needs could not be encoded.
         """
-        for owner in np.unique(unit.owner).tolist():
-            if owner in self._order[: self._next]:
-                self._check(owner)
-                continue
-            while self._next < len(self._order) and owner not in self._order[: self._next]:
-                self._one()
-            self._check(owner)
+        for group in np.unique(unit.owner).tolist():
+            while group in self._waiting:
+                self._encode(self._waiting[0])
+            if group in self._failed:
+                raise ModelError(self._failed[group])
 
-    def _check(self, owner: int) -> None:
-        if owner in self._failed:
-            raise HarnessError(self._failed[owner])
-
-    def _one(self) -> None:
-        """Encode the next owner's texts, after starting on the tokens of the one after it."""
-        owner = self._order[self._next]
-        self._prepare(self._next)
-        self._prepare(self._next + 1)
-        self._next += 1
-        waiting = self._ahead.pop(owner)
+    def _encode(self, group: int) -> None:
+        """Encode the texts of a group, after starting on the tokens of the next one."""
+        for ahead in self._waiting[:2]:
+            self._prepare(ahead)
+        self._waiting.remove(group)
+        waiting = self._ahead.pop(group)
         if waiting is None:
             return
+        unit = self._groups[group][0]
         try:
             texts, tokens = waiting.result()
-            unit = self._units[owner]
             self._road.listener.encoding(unit, len(texts))
             self._road.session.embedder(unit.max_length).embed(texts, tokens, self._road.listener.encoded)
         except OutputError:
             raise
         except HarnessError as error:
-            self._failed[owner] = f"{self._units[owner].name}: {error}"
+            self._failed[group] = f"{', '.join(unit.name for unit in self._groups[group])}: {error}"
 
-    def _prepare(self, position: int) -> None:
-        if position >= len(self._order) or self._order[position] in self._ahead:
+    def _prepare(self, group: int) -> None:
+        if group in self._ahead:
             return
-        owner = self._order[position]
-        unit = self._units[owner]
-        mine = unit.texts[unit.owner == owner]
-        missing = self._road.session.embedder(unit.max_length).missing(mine)
-        self._ahead[owner] = self._pool.submit(self._tokens, unit, mine) if missing else None
+        units = self._groups[group]
+        mine = np.unique(np.concatenate([unit.texts[unit.owner == group] for unit in units]))
+        missing = self._road.session.embedder(units[0].max_length).missing(mine)
+        self._ahead[group] = self._pool.submit(self._tokens, units, mine) if missing else None
 
-    def _tokens(self, unit: Unit, mine: NDArray[np.bytes_]) -> tuple[list[str], list[Tokens]]:
-        rows, held = read_unit(unit, self._road.plan.location, self._road.plan.limit)
-        examples = [*rows.examples, *(held.examples if held is not None else ())]
-        distinct = list(dict.fromkeys(unit.task.format.text(example) for example in examples))
+    def _tokens(self, units: Sequence[Unit], mine: NDArray[np.bytes_]) -> tuple[list[str], list[Tokens]]:
+        texts: dict[str, None] = {}
+        for unit in units:
+            if not unit.error:
+                rows, held = read_unit(unit, self._road.plan.location, self._road.plan.limit)
+                examples = [*rows.examples, *(held.examples if held is not None else ())]
+                texts.update(dict.fromkeys(unit.task.format.text(example) for example in examples))
+        distinct = list(texts)
         keep = np.isin(digests.of_texts(distinct), mine)
-        texts = [text for text, kept in zip(distinct, keep.tolist(), strict=True) if kept]
-        return texts, self._road.session.tokenise(texts, unit.max_length)
+        owned = [text for text, kept in zip(distinct, keep.tolist(), strict=True) if kept]
+        return owned, self._road.session.tokenise(owned, units[0].max_length)
 
     def close(self) -> None:
         """Wait for what is being tokenised, and take on no more."""

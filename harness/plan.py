@@ -24,6 +24,8 @@ from harness.spec import Encoding, TaskSpec, resolve_layer
 
 # Rises when the engine's numbers change.
 ENGINE_VERSION = 1
+# New texts that are encoded together at most, unless one unit has more.
+GROUP_TEXTS = 8_192
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +77,8 @@ class Unit:
         main: The space of the task's main number.
         source: Where the rows came from; ``data`` their fingerprint.
         examples: Number of examples, tuning included.
-        texts: Digests of the distinct texts, sorted; ``owner`` the number of the unit that encodes each.
+        texts: Digests of the distinct texts, sorted; ``owner`` the number of the group that encodes each.
+        group: Number of the group to which the unit belongs.
         empty: Texts that are empty or white space.
         error: Why the data could not be read.
     """
@@ -94,6 +97,7 @@ class Unit:
     empty: int = 0
     texts: NDArray[np.bytes_] = field(default_factory=lambda: np.empty(0, dtype="S16"))
     owner: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    group: int = 0
     error: str = ""
 
     @property
@@ -146,10 +150,22 @@ class Plan:
         return digests.of_value(dict(self.identity))
 
     @property
+    def distinct(self) -> int:
+        """Number of distinct texts of the whole run (texts cut at different lengths counted apart)."""
+        lengths = {unit.max_length for unit in self.units}
+        return sum(
+            len(np.unique(np.concatenate([unit.texts for unit in self.units if unit.max_length == length])))
+            for length in lengths
+        )
+
+    @property
     def spaces(self) -> tuple[Space, ...]:
         """Every space that some unit needs, by layer."""
         return tuple(
-            sorted({space for unit in self.units for space in unit.spaces}, key=lambda s: (s.max_length, s.layer, s.pooling))
+            sorted(
+                {space for unit in self.units for space in unit.spaces},
+                key=lambda s: (s.max_length, s.layer, s.pooling),
+            )
         )
 
     def folder(self, output: Path | None) -> Path:
@@ -200,11 +216,15 @@ def make_plan(
     )
 
 
-def _unit(catalog: Catalog, entry: Selected, language: str, checkpoint: Checkpoint, settings: Settings) -> Unit:
+def _unit(
+    catalog: Catalog, entry: Selected, language: str, checkpoint: Checkpoint, settings: Settings
+) -> Unit:
     task = entry.task
     protocol = settings.protocol or next(iter(task.protocols))
     if protocol not in task.protocols:
-        raise UsageError(f"task '{task.name}' has no protocol '{protocol}'; it has {', '.join(task.protocols)}")
+        raise UsageError(
+            f"task '{task.name}' has no protocol '{protocol}'; it has {', '.join(task.protocols)}"
+        )
     encoding = task.protocols[protocol]
     layers = _layers(settings.layer or encoding.layer, checkpoint)
     spaces = tuple(_space(layer, encoding, checkpoint, settings) for layer in layers)
@@ -238,7 +258,7 @@ def _space(layer: int, encoding: Encoding, checkpoint: Checkpoint, settings: Set
 
 
 def read_unit(unit: Unit, location: DataLocation, limit: int | None) -> tuple[RowSet, RowSet | None]:
-    """The examples of a unit, and those of its tuning split where it has one."""
+    """The examples of a unit, and those of its tuning split where it has one; raises DataError."""
     rows = sources.read(unit.task, unit.language, unit.split, location, limit)
     held = None
     if unit.tuning is not None:
@@ -252,7 +272,9 @@ def _with_data(unit: Unit, location: DataLocation, limit: int | None, *, fail_fa
         if tuning not in (None, unit.split) and sources.has_split(unit.task, unit.language, tuning, location):
             unit = replace(unit, tuning=tuning)
         rows, held = read_unit(unit, location, limit)
-        texts = [unit.task.format.text(example) for example in [*rows.examples, *(held.examples if held else ())]]
+        texts = [
+            unit.task.format.text(example) for example in [*rows.examples, *(held.examples if held else ())]
+        ]
     except HarnessError as error:
         if fail_fast:
             raise
@@ -280,16 +302,22 @@ def blame(unit: Unit, error: BaseException) -> str:
 
 
 def _with_owners(units: Sequence[Unit]) -> Iterable[Unit]:
-    """Give each distinct text to the first unit in which it occurs, so that it is encoded once in the whole run.
+    """Give each distinct text to one group of units, the first in which it occurs, so that it is encoded once.
 
-    Units that cut texts at another length are apart.
+    Groups are runs of units that together bring some thousands of new texts: enough for full batches, and few enough
+    for a unit's score not to keep one waiting. They follow from the plan alone, so batches do too.
     """
+    nothing = np.empty(0, dtype="S16"), np.empty(0, dtype=np.int64)
     known: dict[int, tuple[NDArray[np.bytes_], NDArray[np.int64]]] = {}
-    for number, unit in enumerate(units):
-        nothing = np.empty(0, dtype="S16"), np.empty(0, dtype=np.int64)
+    group, size, length = 0, 0, units[0].max_length if units else 0
+    for unit in units:
         texts, owner = known.get(unit.max_length, nothing)
         fresh = unit.texts[~np.isin(unit.texts, texts)]
-        texts, owner = np.concatenate([texts, fresh]), np.concatenate([owner, np.full(len(fresh), number)])
+        if size and (size + len(fresh) > GROUP_TEXTS or unit.max_length != length):
+            group, size = group + 1, 0
+        size, length = size + len(fresh), unit.max_length
+        texts, owner = np.concatenate([texts, fresh]), np.concatenate([owner, np.full(len(fresh), group)])
         order = np.argsort(texts, kind="stable")
         texts, owner = known[unit.max_length] = texts[order], owner[order]
-        yield replace(unit, owner=owner[np.searchsorted(texts, unit.texts)] if len(unit.texts) else owner[:0])
+        mine = owner[np.searchsorted(texts, unit.texts)] if len(unit.texts) else owner[:0]
+        yield replace(unit, group=group, owner=mine)

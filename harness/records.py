@@ -116,18 +116,30 @@ def read_records(path: Path) -> list[Record]:
     """All records of a file; empty where there is none."""
     if not path.exists():
         return []
-    return [from_line(line, f"{path}, line {number}") for number, line in enumerate(files.read_lines(path), start=1)]
+    return [
+        from_line(line, f"{path}, line {number}")
+        for number, line in enumerate(files.read_lines(path), start=1)
+    ]
 
 
 def write_records(path: Path, records: Sequence[Record]) -> None:
     """Write all records, in order of task, language and variant, so that the file appears whole."""
-    ordered = sorted(records, key=lambda record: (record.task, record.language, record.variant, record.metric))
+    ordered = sorted(
+        records, key=lambda record: (record.task, record.language, record.variant, record.metric)
+    )
     files.write_text(path, "".join(to_line(record) + "\n" for record in ordered))
 
 
 def predictions_path(folder: Path, task: str, variant: str, seed: int | None, language: str) -> Path:
     """Where the predictions of one unit and variant lie; ``seed-none`` where nothing was trained."""
-    return folder / "predictions" / task / variant / f"seed-{'none' if seed is None else seed}" / f"{language}.parquet"
+    return (
+        folder
+        / "predictions"
+        / task
+        / variant
+        / f"seed-{'none' if seed is None else seed}"
+        / f"{language}.parquet"
+    )
 
 
 def write_predictions(path: Path, predictions: Predictions, parts: Mapping[str, Parts]) -> None:

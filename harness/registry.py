@@ -183,7 +183,11 @@ def _names(text: str) -> set[str]:
 
 def _from_path(name: str) -> _Candidate:
     stem = Path(name).stem if name.endswith(".py") else name
-    load = (lambda: _import_file(Path(name))) if name.endswith(".py") else (lambda: importlib.import_module(name))
+    load = (
+        (lambda: _import_file(Path(name)))
+        if name.endswith(".py")
+        else (lambda: importlib.import_module(name))
+    )
     return _Candidate(Plugin(name=stem, module=name, distribution="-", version="-"), load)
 
 
@@ -224,7 +228,7 @@ class _State:
         try:
             plugin = self._load(plugin, candidate.load)
         # A plugin may raise anything at import, SystemExit included; it must not take the others down.
-        except (Exception, SystemExit) as error:
+        except (Exception, SystemExit) as error:  # noqa: BLE001
             if self.manager.has_plugin(plugin.name):
                 self.manager.unregister(name=plugin.name)
             plugin = replace(plugin, status="failed", error=_told(error))
@@ -238,7 +242,9 @@ class _State:
         metrics = self._collect(plugin, module, "metric", "harness_metrics", Metric, self.metrics)
         suites = self._collect(plugin, module, "suite", "harness_suites", Suite, self.suites)
         if not (tasks or metrics or suites):
-            raise PluginError("it implements no hook of the harness (harness_tasks, harness_metrics, harness_suites)")
+            raise PluginError(
+                "it implements no hook of the harness (harness_tasks, harness_metrics, harness_suites)"
+            )
         plugin = replace(plugin, tasks=tuple(tasks), metrics=tuple(metrics), suites=tuple(suites))
         self.tasks.update(tasks)
         self.metrics.update(metrics)
@@ -276,7 +282,9 @@ class _State:
         return found
 
     def catalog(self) -> Catalog:
-        return Catalog(plugins=tuple(self.plugins), tasks=self.tasks, metrics=self.metrics, suites=self.suites)
+        return Catalog(
+            plugins=tuple(self.plugins), tasks=self.tasks, metrics=self.metrics, suites=self.suites
+        )
 
 
 def _told(error: BaseException) -> str:

@@ -12,7 +12,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from filelock import FileLock, Timeout
 
@@ -58,9 +58,13 @@ def open_run(folder: Path) -> Run:
         raise OutputError(f"{folder}: no run.json; not a run folder")
     manifest = _manifest(path)
     failures = {
-        (unit["task"], unit["language"]): unit["error"] for unit in manifest["units"] if unit["status"] == "failed"
+        (unit["task"], unit["language"]): unit["error"]
+        for unit in manifest["units"]
+        if unit["status"] == "failed"
     }
-    return Run(folder=folder, manifest=manifest, records=read_records(folder / "records.jsonl"), failures=failures)
+    return Run(
+        folder=folder, manifest=manifest, records=read_records(folder / "records.jsonl"), failures=failures
+    )
 
 
 def _manifest(path: Path) -> dict[str, Any]:
@@ -69,7 +73,9 @@ def _manifest(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise OutputError(f"{path}: not readable ({error})") from error
     if manifest.get("schema") != SCHEMA_VERSION:
-        raise OutputError(f"{path}: schema version {manifest.get('schema')}, this harness writes {SCHEMA_VERSION}")
+        raise OutputError(
+            f"{path}: schema version {manifest.get('schema')}, this harness writes {SCHEMA_VERSION}"
+        )
     return manifest
 
 
@@ -118,20 +124,28 @@ class RunWriter:
         try:
             lock.acquire(timeout=0)
         except Timeout as error:
-            raise OutputError(f"{self.folder} is in use by another harness process; wait for it or choose another") from error
+            raise OutputError(
+                f"{self.folder} is in use by another harness process; wait for it or choose another"
+            ) from error
         return lock
 
     def _check_identity(self, identity: Mapping[str, Any]) -> None:
         if not (self.folder / "run.json").exists():
             strangers = [path.name for path in self.folder.iterdir() if not path.name.startswith(".")]
             if strangers:
-                raise OutputError(f"{self.folder} is not a run folder and not empty (it holds {strangers[0]}); choose another")
+                raise OutputError(
+                    f"{self.folder} is not a run folder and not empty (it holds {strangers[0]}); choose another"
+                )
             return
         before = self._before = _manifest(self.folder / "run.json")
         if before["run"] != self.run:
             changed = [key for key, value in identity.items() if before["identity"].get(key) != value]
-            told = "; ".join(f"{key} was {before['identity'].get(key)!r}, is {identity[key]!r}" for key in changed)
-            raise OutputError(f"{self.folder} belongs to another experiment ({told}); choose another --output")
+            told = "; ".join(
+                f"{key} was {before['identity'].get(key)!r}, is {identity[key]!r}" for key in changed
+            )
+            raise OutputError(
+                f"{self.folder} belongs to another experiment ({told}); choose another --output"
+            )
 
     def done(self, task: str, language: str, recipe: str, data: str, expected: int) -> list[Record]:
         """The records of a unit if it is done by this recipe on this data and its predictions are there, else none."""
@@ -140,7 +154,9 @@ class RunWriter:
             for record in self._records.values()
             if record.unit == (task, language) and record.recipe == recipe and record.data == data
         ]
-        paths = {predictions_path(self.folder, task, record.variant, record.seed, language) for record in records}
+        paths = {
+            predictions_path(self.folder, task, record.variant, record.seed, language) for record in records
+        }
         return records if len(records) == expected and all(path.is_file() for path in paths) else []
 
     def add(self, records: Sequence[Record]) -> None:
@@ -171,7 +187,7 @@ class RunWriter:
         """Give the folder free for other processes."""
         self._lock.release()
 
-    def __enter__(self) -> RunWriter:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -183,5 +199,8 @@ def verdict(run: Run) -> tuple[int, str]:
     done = sum(unit["status"] == "done" for unit in run.manifest["units"])
     if run.failures:
         names = ", ".join(f"{task}/{language}" for task, language in run.failures)
-        return 3, f"{len(run.failures)} of {len(run.manifest['units'])} units failed ({names}); {done} are done and written"
+        return (
+            3,
+            f"{len(run.failures)} of {len(run.manifest['units'])} units failed ({names}); {done} are done and written",
+        )
     return 0, f"{done} units done"

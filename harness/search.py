@@ -198,11 +198,15 @@ class BothWays:
 
     def best_forward(self, margin: Margin) -> tuple[Indices, Scores]:
         """For each source the neighbour with the best margin score, and that score. Each of shape ``(sources,)``."""
-        return _best(self.forward, self.forward_rows, self.forward.mean(axis=1), self.backward.mean(axis=1), margin)
+        return _best(
+            self.forward, self.forward_rows, self.forward.mean(axis=1), self.backward.mean(axis=1), margin
+        )
 
     def best_backward(self, margin: Margin) -> tuple[Indices, Scores]:
         """For each target the neighbour with the best margin score, and that score. Each of shape ``(targets,)``."""
-        return _best(self.backward, self.backward_rows, self.backward.mean(axis=1), self.forward.mean(axis=1), margin)
+        return _best(
+            self.backward, self.backward_rows, self.backward.mean(axis=1), self.forward.mean(axis=1), margin
+        )
 
     def candidates(self, margin: Margin, retrieval: Retrieval) -> tuple[Indices, Indices, Scores]:
         """Candidate pairs, best first: sources, targets, scores, each of shape ``(pairs,)``.
@@ -222,7 +226,11 @@ class BothWays:
             mutual = source[target] == np.arange(len(target))
             pairs = (fwd[0][mutual], fwd[1][mutual], fwd[2][mutual])
         else:
-            pairs = (np.concatenate([fwd[0], bwd[0]]), np.concatenate([fwd[1], bwd[1]]), np.concatenate([ahead, behind]))
+            pairs = (
+                np.concatenate([fwd[0], bwd[0]]),
+                np.concatenate([fwd[1], bwd[1]]),
+                np.concatenate([ahead, behind]),
+            )
         sources, targets, scores = pairs
         order = np.lexsort((targets, sources, -scores))
         if retrieval == "max":
@@ -234,10 +242,14 @@ def both_ways(sources: Vectors, targets: Vectors, k: int, search: Search = neigh
     """The ``k`` nearest neighbours in both directions (see :class:`BothWays`)."""
     forward, forward_rows = search(sources, targets, k)
     backward, backward_rows = search(targets, sources, k)
-    return BothWays(forward=forward, forward_rows=forward_rows, backward=backward, backward_rows=backward_rows)
+    return BothWays(
+        forward=forward, forward_rows=forward_rows, backward=backward, backward_rows=backward_rows
+    )
 
 
-def _best(cosines: Scores, rows: Indices, mine: Scores, theirs: Scores, margin: Margin) -> tuple[Indices, Scores]:
+def _best(
+    cosines: Scores, rows: Indices, mine: Scores, theirs: Scores, margin: Margin
+) -> tuple[Indices, Scores]:
     scores = margin_scores(cosines, (mine[:, None] + theirs[rows]) / 2, margin)
     order = np.lexsort((rows, -scores), axis=1)[:, :1]
     return np.take_along_axis(rows, order, axis=1)[:, 0], np.take_along_axis(scores, order, axis=1)[:, 0]

@@ -32,7 +32,7 @@ class Selected:
 
 def select(
     catalog: Catalog,
-    tasks: Sequence[str],
+    names: Sequence[str],
     wanted: Sequence[str],
     splits: Sequence[str],
     location: DataLocation,
@@ -43,7 +43,7 @@ def select(
     ``available`` for what the data location holds, which is also what the built-in sample is asked for by default.
 
     Args:
-        tasks: Names, globs, comma-separated or not.
+        names: Names, globs, comma-separated or not.
         wanted: Language codes (ISO 639-1 or 639-3) or ``available``.
         splits: ``SPLIT`` or ``TASK=SPLIT``.
 
@@ -52,7 +52,7 @@ def select(
         UsageError: A language that no selected task has, or a split that a task has not.
         NothingSelectedError: Nothing is left.
     """
-    chosen = _tasks(catalog, _split(tasks))
+    chosen = _tasks(catalog, _split(names))
     codes = _split(wanted)
     if location.kind == "sample" and not codes:
         codes = ["available"]
@@ -78,6 +78,11 @@ def select(
     if not any(entry.languages for entry in selected):
         raise NothingSelectedError(_nothing(selected, location))
     return selected
+
+
+def tasks(catalog: Catalog, names: Sequence[str]) -> list[TaskSpec]:
+    """The tasks that names, suites and globs stand for, by name; raises as :func:`select` does."""
+    return [catalog.task(name) for name in sorted(_tasks(catalog, _split(names)))]
 
 
 def _nothing(selected: list[Selected], location: DataLocation) -> str:

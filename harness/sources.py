@@ -67,7 +67,9 @@ class RowSet:
     fingerprint: str
 
 
-def read(task: TaskSpec, language: str, split: str, location: DataLocation, limit: int | None = None) -> RowSet:
+def read(
+    task: TaskSpec, language: str, split: str, location: DataLocation, limit: int | None = None
+) -> RowSet:
     """Read the examples of one task, language and split.
 
     Args:
@@ -95,7 +97,9 @@ def _examples(task: TaskSpec, rows: Iterable[Row]) -> list[Example]:
         try:
             example = task.example(row)
         except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"row {len(examples) + 1} does not fit the task ({type(error).__name__}: {error})") from error
+            raise DataError(
+                f"row {len(examples) + 1} does not fit the task ({type(error).__name__}: {error})"
+            ) from error
         if example.id in seen:
             raise DataError(f"example id '{example.id}' occurs twice")
         seen.add(example.id)
@@ -112,11 +116,12 @@ def available(task: TaskSpec, split: str, location: DataLocation) -> tuple[str, 
     """The languages for which the data folder or the sample has this split. For the hub, all of the task."""
     if location.kind == "hub":
         return task.languages
-    root = _root(task, location)
+    root = data_root(task, location)
     return tuple(code for code in task.languages if any(_present(task, code, split, root)))
 
 
-def _root(task: TaskSpec, location: DataLocation) -> Path:
+def data_root(task: TaskSpec, location: DataLocation) -> Path:
+    """The folder below which a task's files lie: the data folder, or that of its sample; raises DataError."""
     if location.folder is not None:
         return location.folder
     if task.sample is None:
@@ -145,7 +150,7 @@ def _present(
 def _rows(task: TaskSpec, language: str, split: str, location: DataLocation) -> tuple[Iterable[Row], str]:
     if location.kind == "hub":
         return _hub_rows(task, language, split, offline=location.offline)
-    root = _root(task, location)
+    root = data_root(task, location)
     for source, paths in _present(task, language, split, root):
         return source.read(paths, language), source.name
     raise DataError(_missing(task, language, split, root))
@@ -156,11 +161,17 @@ def _missing(task: TaskSpec, language: str, split: str, root: Path) -> str:
     for source in task.sources:
         if isinstance(source, FilesSource):
             wanted = source.files(language, split)
-            gone = [path for role, path in wanted.items() if role not in source.optional and not files.find(root / path)]
+            gone = [
+                path
+                for role, path in wanted.items()
+                if role not in source.optional and not files.find(root / path)
+            ]
             if wanted:
                 layouts.append(f"{source.name} layout lacks {', '.join(gone)}")
     others = [other for other in task.splits if other != split and any(_present(task, language, other, root))]
-    advice = f"; the folder has split {', '.join(others)}: add --split {task.name}={others[0]}" if others else ""
+    advice = (
+        f"; the folder has split {', '.join(others)}: add --split {task.name}={others[0]}" if others else ""
+    )
     return f"no such data below {root} ({' | '.join(layouts) or 'no layout has this split'}){advice}"
 
 
@@ -170,14 +181,18 @@ def _hub_source(task: TaskSpec, split: str) -> HubSource:
         if source.split(split) is not None:
             return source
     known = ", ".join(source.repository for source in sources)
-    raise DataError(f"no hub source has split '{split}' (looked at: {known or 'none'}); use --data with a folder")
+    raise DataError(
+        f"no hub source has split '{split}' (looked at: {known or 'none'}); use --data with a folder"
+    )
 
 
 def has_split(task: TaskSpec, language: str, split: str, location: DataLocation) -> bool:
     """Whether a split is to be had from a location, for one language."""
     if location.kind == "hub":
-        return any(isinstance(source, HubSource) and source.split(split) is not None for source in task.sources)
-    return any(_present(task, language, split, _root(task, location)))
+        return any(
+            isinstance(source, HubSource) and source.split(split) is not None for source in task.sources
+        )
+    return any(_present(task, language, split, data_root(task, location)))
 
 
 def _hub_rows(task: TaskSpec, language: str, split: str, *, offline: bool) -> tuple[Iterable[Row], str]:
@@ -201,7 +216,8 @@ def hub_snapshot(source: HubSource, *, offline: bool) -> Path:
             repo_type="dataset",
             revision=source.revision,
             allow_patterns=list(source.patterns),
-            local_files_only=offline or os.environ.get("HF_HUB_OFFLINE", "") in ("1", "true", "True", "ON", "YES"),
+            local_files_only=offline
+            or os.environ.get("HF_HUB_OFFLINE", "") in ("1", "true", "True", "ON", "YES"),
         )
     # The hub client raises OSError, ValueError and its own HTTP errors for one and the same thing: not to be had.
     except Exception as error:
@@ -222,6 +238,8 @@ def _load(folder: Path, source: HubSource, language: str, split: str) -> Iterato
     # datasets has no common base class for what can be wrong with a folder.
     except Exception as error:
         told = " ".join(str(error).split())
-        raise DataError(f"{source.repository}: cannot be read from {folder} ({type(error).__name__}: {told})") from error
+        raise DataError(
+            f"{source.repository}: cannot be read from {folder} ({type(error).__name__}: {told})"
+        ) from error
     for batch in data.with_format("arrow").iter(10_000):
         yield from batch.to_pylist()

@@ -219,7 +219,9 @@ def resolve_layer(layer: str, depth: int) -> int:
     if layer == "middle":
         return min(depth, depth // 2 + 2)
     if not re.fullmatch(r"\d+", layer) or int(layer) > depth:
-        raise UsageError(f"no layer '{layer}' in a model of {depth} blocks; give 0 to {depth}, middle, last or all")
+        raise UsageError(
+            f"no layer '{layer}' in a model of {depth} blocks; give 0 to {depth}, middle, last or all"
+        )
     return int(layer)
 
 
@@ -357,9 +359,13 @@ class Metric:
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
-            raise SpecError(f"metric '{self.name}': a name has lower-case letters and digits, joined by - or _")
+            raise SpecError(
+                f"metric '{self.name}': a name has lower-case letters and digits, joined by - or _"
+            )
         if not re.fullmatch(r"[^|\s]+(\|[^|\s]+)*\|v\d+", self.signature):
-            raise SpecError(f"metric '{self.name}': signature '{self.signature}' does not end in |v and a number")
+            raise SpecError(
+                f"metric '{self.name}': signature '{self.signature}' does not end in |v and a number"
+            )
         if not self.doc.strip():
             raise SpecError(f"metric '{self.name}': doc is empty; name the paper and the official scorer")
 
@@ -393,11 +399,15 @@ class Suite:
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
-            raise SpecError(f"suite '{self.name}': a name has lower-case letters and digits, joined by - or _")
+            raise SpecError(
+                f"suite '{self.name}': a name has lower-case letters and digits, joined by - or _"
+            )
         names = [entry.task for entry in self.tasks]
         if not names or len(set(names)) < len(names):
             raise SpecError(f"suite '{self.name}': tasks are missing or named twice")
         for entry in self.tasks:
             odd = [code for code in entry.languages if not languages.is_canonical(code)]
             if odd or not entry.languages:
-                raise SpecError(f"suite '{self.name}', task '{entry.task}': bad languages {', '.join(odd) or '(none)'}")
+                raise SpecError(
+                    f"suite '{self.name}', task '{entry.task}': bad languages {', '.join(odd) or '(none)'}"
+                )

@@ -18,11 +18,17 @@ def score(metric: Metric, gold: Sequence[Json], predictions: Sequence[Json]) -> 
         SpecError: Gold and predictions differ in number, or the metric's parts are not finite arrays of one length.
     """
     if len(gold) != len(predictions):
-        raise SpecError(f"metric '{metric.name}': {len(gold)} gold answers but {len(predictions)} predictions")
-    parts = {name: np.asarray(part, dtype=np.float64) for name, part in metric.parts(gold, predictions).items()}
+        raise SpecError(
+            f"metric '{metric.name}': {len(gold)} gold answers but {len(predictions)} predictions"
+        )
+    parts = {
+        name: np.asarray(part, dtype=np.float64) for name, part in metric.parts(gold, predictions).items()
+    }
     lengths = {part.shape for part in parts.values()}
     if len(lengths) != 1 or any(not np.isfinite(part).all() for part in parts.values()):
-        raise SpecError(f"metric '{metric.name}': parts must be finite and of one length, got {sorted(lengths)}")
+        raise SpecError(
+            f"metric '{metric.name}': parts must be finite and of one length, got {sorted(lengths)}"
+        )
     (n,) = next(iter(lengths))
     if n == 0:
         raise SpecError(f"metric '{metric.name}': there is no item to score")

@@ -24,13 +24,23 @@ from harness.cli.options import json_option, plugin_options
     multiple=True,
     help="ISO 639-1 or 639-3 codes, or 'available' for what the data holds. Default: the suite's, or all of a task.",
 )
-@click.option("--data", default="hub", show_default=True, metavar="hub|sample|DIR", help="Where rows come from.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Run folder. Default: runs/<model>-<hash>.")
+@click.option(
+    "--data", default="hub", show_default=True, metavar="hub|sample|DIR", help="Where rows come from."
+)
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="Run folder. Default: runs/<model>-<hash>."
+)
 @click.option("--split", multiple=True, metavar="[TASK=]SPLIT", help="Another split than the task's own.")
-@click.option("--protocol", help="Layer, pooling and lengths as published. Default: the task's first (xtreme).")
+@click.option(
+    "--protocol", help="Layer, pooling and lengths as published. Default: the task's first (xtreme)."
+)
 @click.option("--layer", help="Hidden state: a number, 'last', 'middle' (XTREME's), or 'all'.")
-@click.option("--pooling", type=click.Choice(["mean", "cls"]), help="Default: the model's own, else the protocol's.")
-@click.option("--skip-special-tokens", is_flag=True, help="Leave <s> and </s> out of the mean (XTREME keeps them).")
+@click.option(
+    "--pooling", type=click.Choice(["mean", "cls"]), help="Default: the model's own, else the protocol's."
+)
+@click.option(
+    "--skip-special-tokens", is_flag=True, help="Leave <s> and </s> out of the mean (XTREME keeps them)."
+)
 @click.option("--max-length", type=int, help="Tokens per text at most; what is cut is counted.")
 @click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]")
 @click.option(
@@ -40,7 +50,9 @@ from harness.cli.options import json_option, plugin_options
     show_default=True,
     help="auto: float32 on CPUs, bfloat16 on CUDA devices that have it.",
 )
-@click.option("-b", "--batch-tokens", type=int, help="Tokens per batch. Default: 2048 on CPUs, 65536 on CUDA.")
+@click.option(
+    "-b", "--batch-tokens", type=int, help="Tokens per batch. Default: 2048 on CPUs, 65536 on CUDA."
+)
 @click.option("-L", "--limit", type=int, help="Items per task and language; marked, and never averaged.")
 @click.option(
     "--overwrite",
@@ -98,7 +110,9 @@ def _print_json(run: Any, code: int, sentence: str) -> None:
         "status": run.manifest["status"],
         "exit_code": code,
         "verdict": sentence,
-        "failures": [{"task": task, "language": lang, "error": error} for (task, lang), error in run.failures.items()],
+        "failures": [
+            {"task": task, "language": lang, "error": error} for (task, lang), error in run.failures.items()
+        ],
         "records": run.table(),
     }
     click.echo(json.dumps(value, ensure_ascii=False, indent=1))
@@ -115,14 +129,15 @@ def _print_table(run: Any, prepared: Any, suites: Any) -> None:
     console.print(terminal.render(summarise(shown, suites)))
     for entry in prepared.selected:
         if entry.missing:
-            click.echo(f"not in the data, {entry.task.name} ({len(entry.missing)}): {' '.join(entry.missing)}")
+            click.echo(
+                f"not in the data, {entry.task.name} ({len(entry.missing)}): {' '.join(entry.missing)}"
+            )
     click.echo(f"run:    {run.folder}")
     click.echo(f"report: {run.report}")
 
 
 def _show_plan(prepared: Any, *, as_json: bool) -> None:
     plan = prepared.plan
-    owned = [int((unit.owner == number).sum()) for number, unit in enumerate(plan.units)]
     units = [
         {
             "task": unit.task.name,
@@ -131,27 +146,32 @@ def _show_plan(prepared: Any, *, as_json: bool) -> None:
             "tuning_split": unit.tuning,
             "source": unit.source,
             "texts": unit.examples,
-            "encoded_here": own,
+            "distinct": len(unit.texts),
             "vectors": [_told(space, plan.checkpoint.depth) for space in unit.spaces],
             "error": unit.error,
         }
-        for unit, own in zip(plan.units, owned, strict=True)
+        for unit in plan.units
     ]
     if as_json:
         value = {"folder": str(prepared.folder), "run": plan.run, "units": units}
         click.echo(json.dumps(value, ensure_ascii=False, indent=1))
         return
     checkpoint = plan.checkpoint
-    click.echo(f"model   {checkpoint.name} ({checkpoint.family}, {checkpoint.depth} blocks), weights {checkpoint.weights}")
+    click.echo(
+        f"model   {checkpoint.name} ({checkpoint.family}, {checkpoint.depth} blocks), weights {checkpoint.weights}"
+    )
     click.echo(f"device  {prepared.request.device}, {prepared.request.dtype}")
     click.echo(f"folder  {prepared.folder}")
     for unit in units:
         tuned = f", threshold from {unit['tuning_split']}" if unit["tuning_split"] else ""
-        told = unit["error"] or f"{unit['texts']} texts, {unit['encoded_here']} to encode, from {unit['source']}{tuned}"
+        told = (
+            unit["error"]
+            or f"{unit['texts']} texts, {unit['distinct']} distinct, from {unit['source']}{tuned}"
+        )
         click.echo(f"  {unit['task']}/{unit['language']} {unit['split']}: {told}")
     for vectors in dict.fromkeys(text for unit in units for text in _list(unit["vectors"])):
         click.echo(f"vectors {vectors}")
-    click.echo(f"in all  {len(units)} units, {sum(owned)} distinct texts")
+    click.echo(f"in all  {len(units)} units, {plan.distinct} distinct texts to encode unless stored")
 
 
 def _list(value: object) -> Sequence[str]:
@@ -162,5 +182,3 @@ def _told(space: Any, depth: int) -> str:
     tokens = "all tokens" if space.special_tokens else "content tokens"
     name = "last_hidden_state" if space.layer == depth else f"hidden_states[{space.layer}] of {depth + 1}"
     return f"{name}, {space.pooling} over {tokens}, at most {space.max_length} tokens"
-
-

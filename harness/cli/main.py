@@ -87,7 +87,7 @@ def _run(arguments: list[str], *, debug: bool) -> int:
     except BrokenPipeError:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - nobody reads on; keep exit quiet
         return 0
-    except Exception as error:  # a defect of ours: still one line, unless --debug
+    except Exception as error:  # noqa: BLE001 - a defect of ours: still one line, unless --debug
         text = f"internal error, please report it (--debug shows more): {type(error).__name__}: {error}"
         return _told(error, text, INTERNAL_ERROR, debug=debug)
     return result if isinstance(result, int) else 0

@@ -13,7 +13,10 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 def plugin_options(command: Command) -> Command:
     """``-p/--plugin`` and ``--no-plugins``."""
     command = click.option(
-        "--no-plugins", "no_plugins", is_flag=True, help="Load no plugin of another distribution than the harness."
+        "--no-plugins",
+        "no_plugins",
+        is_flag=True,
+        help="Load no plugin of another distribution than the harness.",
     )(command)
     return click.option(
         "-p",

@@ -8,7 +8,14 @@ from collections.abc import Iterator, Sequence
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 from harness.plan import Plan, Unit
 from harness.progress import Listener
@@ -84,7 +91,9 @@ class Bars:
 
     def failed(self, unit: Unit, error: str) -> None:
         """See :class:`harness.progress.Listener`."""
-        self._progress.console.print(f"{unit.name} failed: {error}", style="red", highlight=False, markup=False)
+        self._progress.console.print(
+            f"{unit.name} failed: {error}", style="red", highlight=False, markup=False
+        )
 
 
 def _score(records: Sequence[Record]) -> str:

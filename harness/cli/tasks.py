@@ -61,7 +61,9 @@ def describe(task: TaskSpec, catalog: Catalog) -> dict[str, Any]:
         "format": task.format.name,
         "plugin": f"{owner.name} of {owner.distribution} {owner.version}",
         "languages": list(task.languages),
-        "suites": {s.name: list(e.languages) for s in catalog.suites.values() for e in s.tasks if e.task == task.name},
+        "suites": {
+            s.name: list(e.languages) for s in catalog.suites.values() for e in s.tasks if e.task == task.name
+        },
         "splits": list(task.splits),
         "split": task.split,
         "tuning_split": task.tuning_split,
@@ -95,5 +97,7 @@ def _texts(value: Any) -> list[str]:
     if isinstance(value, list):
         if all(isinstance(item, str) and languages.is_canonical(item) for item in value) and value:
             return [f"{len(value)}: {' '.join(value)}"]
-        return [", ".join(_texts(item)) if isinstance(item, dict) else str(item) for item in value] or ["none"]
+        return [", ".join(_texts(item)) if isinstance(item, dict) else str(item) for item in value] or [
+            "none"
+        ]
     return str(value).split("\n")

@@ -124,11 +124,14 @@ class Embedder:
                 continue
             place = np.repeat(np.arange(len(batch.rows)), first[batch.rows + 1] - first[batch.rows])
             for space, vectors in self._run(batch, tokens, list(self.stores)).items():
-                _check_finite(vectors, [texts[index] for index in members], place, space, self.encoder)
+                mine = [texts[int(index)] for index in members]
+                _check_finite(vectors, mine, place, space, self.encoder)
                 self.stores[space].add(keys[members], vectors[place], tokens.before[members])
             self.work.sentences += len(members)
 
-    def _run(self, batch: batching.Batch, tokens: Tokens, spaces: Sequence[Space]) -> dict[Space, NDArray[np.float32]]:
+    def _run(
+        self, batch: batching.Batch, tokens: Tokens, spaces: Sequence[Space]
+    ) -> dict[Space, NDArray[np.float32]]:
         """Vectors of one batch in every space, halving it when the device's memory does not suffice."""
         try:
             pooled = _forward(self.encoder, batch, tokens, spaces)
@@ -177,7 +180,9 @@ def tokenise(tokenizer: Any, texts: Sequence[str], max_length: int) -> Tokens:
     lengths = np.array([len(flat[index]) for index in kept], dtype=np.int64)
     return Tokens(
         ids=np.concatenate([flat[index] for index in kept]) if kept else np.empty(0, dtype=np.int32),
-        special=np.array(list(itertools.chain.from_iterable(special[index] for index in kept)), dtype=np.bool_),
+        special=np.array(
+            list(itertools.chain.from_iterable(special[index] for index in kept)), dtype=np.bool_
+        ),
         starts=np.concatenate([[0], np.cumsum(lengths)]),
         sequence=sequence,
         before=np.array(before, dtype=np.int32),
@@ -202,7 +207,10 @@ def _encoded(
     long = [index for index, length in enumerate(before) if length > max_length]
     if long:
         cut = tokenizer(
-            [texts[index] for index in long], truncation=True, max_length=max_length, return_special_tokens_mask=True
+            [texts[index] for index in long],
+            truncation=True,
+            max_length=max_length,
+            return_special_tokens_mask=True,
         )
         for index, row, marks in zip(long, cut["input_ids"], cut["special_tokens_mask"], strict=True):
             ids[index], special[index] = row, marks
@@ -223,7 +231,9 @@ def _forward(
     ids = np.where(inside, tokens.ids[np.minimum(places, len(tokens.ids) - 1)], padding)
     inputs = {"input_ids": torch.from_numpy(ids.astype(np.int64)).to(encoder.device, non_blocking=True)}
     if batch.padded:
-        inputs["attention_mask"] = torch.from_numpy(inside.astype(np.int64)).to(encoder.device, non_blocking=True)
+        inputs["attention_mask"] = torch.from_numpy(inside.astype(np.int64)).to(
+            encoder.device, non_blocking=True
+        )
     states = hidden_states(encoder, [space.layer for space in spaces], inputs)
     special = tokens.special[np.minimum(places, len(tokens.ids) - 1)]
     vectors = {}
@@ -267,18 +277,25 @@ def pool(state: Tensor, kept: Tensor, pooling: str) -> Tensor:
         return state[torch.arange(len(state), device=state.device), last]
     if pooling == "max":
         return state.masked_fill(~kept[:, :, None], -torch.inf).amax(dim=1)
+    if pooling == "mean" and bool(kept.all()):
+        return state.mean(dim=1)
     weights = kept.float()
     if pooling == "weighted_mean":
-        weights = weights * torch.arange(1, state.shape[1] + 1, device=state.device)
-    total = torch.einsum("rld,rl->rd", state, weights) if not bool(kept.all()) else (state * weights[:, :, None]).sum(1)
+        weights = weights * weights.cumsum(dim=1)
+    total = torch.einsum("rld,rl->rd", state, weights)
     counts = weights.sum(dim=1, keepdim=True)
     return total / (counts.sqrt() if pooling == "mean_sqrt_len" else counts)
 
 
 def _check_finite(
-    vectors: NDArray[np.float32], texts: Sequence[str], place: NDArray[np.int64], space: Space, encoder: Encoder
+    vectors: NDArray[np.float32],
+    texts: list[str],
+    place: NDArray[np.int64],
+    space: Space,
+    encoder: Encoder,
 ) -> None:
-    bad = ~np.isfinite(vectors).all(axis=1)
+    finite: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(vectors), axis=1)
+    bad = ~finite
     if bad.any():
         first = texts[int(np.flatnonzero(bad[place])[0])]
         raise ModelError(

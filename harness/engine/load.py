@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -105,10 +104,10 @@ def load_encoder(checkpoint: Checkpoint, *, device: str, dtype: str) -> Encoder:
 @contextlib.contextmanager
 def _quiet(checkpoint: Checkpoint) -> Iterator[None]:
     """Turn whatever opening a folder may raise into one line, and keep transformers' chatter off the terminal."""
-    verbosity = transformers.logging.get_verbosity()
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    logging.getLogger("transformers").setLevel(logging.ERROR)
+    chatter: Any = transformers.logging
+    verbosity = chatter.get_verbosity()
+    chatter.set_verbosity_error()
+    chatter.disable_progress_bar()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -118,9 +117,11 @@ def _quiet(checkpoint: Checkpoint) -> Iterator[None]:
     # transformers, tokenizers, safetensors and pickle raise a dozen kinds of errors for a folder that cannot be read.
     except Exception as error:
         told = " ".join(str(error).split())
-        raise ModelError(f"{checkpoint.folder}: cannot be opened ({type(error).__name__}: {told[:300]})") from error
+        raise ModelError(
+            f"{checkpoint.folder}: cannot be opened ({type(error).__name__}: {told[:300]})"
+        ) from error
     finally:
-        transformers.logging.set_verbosity(verbosity)
+        chatter.set_verbosity(verbosity)
 
 
 def _open_model(checkpoint: Checkpoint, dtype: torch.dtype) -> nn.Module:
@@ -160,9 +161,13 @@ def _dense(folders: Sequence[Path]) -> nn.Module:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         linear = nn.Linear(config["in_features"], config["out_features"], bias=config.get("bias", True))
         safe = folder / "model.safetensors"
-        state = load_file(safe) if safe.is_file() else torch.load(folder / "pytorch_model.bin", weights_only=True)
+        state = (
+            load_file(safe) if safe.is_file() else torch.load(folder / "pytorch_model.bin", weights_only=True)
+        )
         linear.load_state_dict({key.removeprefix("linear."): value for key, value in state.items()})
-        activation = str(config.get("activation_function", "torch.nn.modules.linear.Identity")).rsplit(".", 1)[-1]
+        activation = str(config.get("activation_function", "torch.nn.modules.linear.Identity")).rsplit(
+            ".", 1
+        )[-1]
         if activation not in ("Tanh", "Identity", "GELU", "ReLU"):
             raise ModelError(f"{folder}: activation {activation} is not supported")
         layers += [linear, getattr(nn, activation)()]
@@ -202,8 +207,8 @@ def _blocks(model: nn.Module, depth: int, hidden: tuple[Tensor, ...]) -> Sequenc
     return None
 
 
-class _Enough(Exception):  # noqa: N818 - not an error: it ends a forward pass that has given all that is needed
-    pass
+class _Enough(Exception):
+    """Not an error: ends a forward pass that has given all that is needed."""
 
 
 def capture(

@@ -56,7 +56,9 @@ class Session:
             spaces = [space for space in self.plan.spaces if space.max_length == max_length]
             self._embedders[max_length] = Embedder(
                 encoder=self.encoder,
-                stores=embed.open_stores(self.home, self.encoder, spaces, dtype=self.dtype, device=self.device),
+                stores=embed.open_stores(
+                    self.home, self.encoder, spaces, dtype=self.dtype, device=self.device
+                ),
                 batch_tokens=self.batch_tokens or embed.BATCH_TOKENS[self.device.split(":", maxsplit=1)[0]],
             )
         return self._embedders[max_length]

@@ -76,7 +76,9 @@ class EmbeddingStore:
         """Which texts are stored, shape ``(keys,)``."""
         found = self._position(keys) >= 0
         if self._pending:
-            found |= np.fromiter((key in self._pending for key in keys.tolist()), dtype=np.bool_, count=len(keys))
+            found |= np.fromiter(
+                (key in self._pending for key in keys.tolist()), dtype=np.bool_, count=len(keys)
+            )
         return found
 
     def _position(self, keys: Keys) -> NDArray[np.int64]:
@@ -142,8 +144,13 @@ class EmbeddingStore:
         vectors, tokens = self._room(len(keys)), np.empty(len(keys), dtype=np.int32)
         place = self._position(keys)
         if self._pending:
-            pending_vectors, pending_tokens = np.concatenate(self._pending_vectors), np.concatenate(self._pending_tokens)
-            held = np.fromiter((self._pending.get(key, -1) for key in keys.tolist()), dtype=np.int64, count=len(keys))
+            pending_vectors, pending_tokens = (
+                np.concatenate(self._pending_vectors),
+                np.concatenate(self._pending_tokens),
+            )
+            held = np.fromiter(
+                (self._pending.get(key, -1) for key in keys.tolist()), dtype=np.int64, count=len(keys)
+            )
             mine = held >= 0
             vectors[mine], tokens[mine] = pending_vectors[held[mine]], pending_tokens[held[mine]]
             place[mine] = -2

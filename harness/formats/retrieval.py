@@ -18,6 +18,7 @@ from harness import search
 from harness.spec import Example, Format, Head, Json, Neighbours, Predictions, Vectors, smallest_digests
 
 Side: TypeAlias = Literal["en", "xx"]
+_HALVED = "threshold tuned on half of this split's gold, scored on the other half"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +74,9 @@ class Nearest(Search):
     ) -> Predictions:
         """See :class:`Search`; nothing is tuned here."""
         queries, base = pools[self.queries], pools["xx" if self.queries == "en" else "en"]
-        asked = np.array([index for index, sentence in enumerate(queries.sentences) if sentence.gold], dtype=np.int64)
+        asked = np.array(
+            [index for index, sentence in enumerate(queries.sentences) if sentence.gold], dtype=np.int64
+        )
         if self.margin == "absolute":
             _, found = neighbours(queries.vectors[asked], base.vectors, 1)
             best = found[:, 0]
@@ -119,20 +122,25 @@ class Mining(Search):
     ) -> Predictions:
         """See :class:`Search`."""
         items = self._mine(pools, neighbours)
+        caveats: tuple[str, ...] = ()
         if tuning is None:
             held = [item for item in items if _half(item.id) == 0]
             items = [item for item in items if _half(item.id) == 1]
-            rule, caveats = "half:sha256", ("threshold tuned on half of this split's gold, scored on the other half",)
+            rule, caveats = "half:sha256", (_HALVED,)
         else:
             held = self._mine(tuning, neighbours)
-            rule, caveats = "tuning split", ()
+            rule = "tuning split"
         threshold = search.best_threshold(*_curve(held))
         return Predictions(
             view=self.view,
             ids=[item.id for item in items],
             gold=[list(item.gold) for item in items],
             values=[item.value(threshold) for item in items],
-            facts={"threshold": threshold, "tuned_on": rule, "tuning_gold_pairs": sum(len(item.gold) for item in held)},
+            facts={
+                "threshold": threshold,
+                "tuned_on": rule,
+                "tuning_gold_pairs": sum(len(item.gold) for item in held),
+            },
             caveats=caveats,
         )
 
@@ -163,7 +171,8 @@ class _Mined:
 
     def value(self, threshold: float) -> Json:
         return [
-            {"target": target, "score": score, "accepted": score >= threshold} for target, score in self.candidates
+            {"target": target, "score": score, "accepted": score >= threshold}
+            for target, score in self.candidates
         ]
 
 

@@ -10,6 +10,8 @@ from harness.report.summary import summarise
 from harness.run import Run
 from harness.spec import Suite
 
+__all__ = ["summarise", "write"]
+
 
 def write(run: Run, suites: Mapping[str, Suite]) -> None:
     """Write ``report.html`` and ``report.md`` into the run folder, each whole.

@@ -34,10 +34,14 @@ def _table(table: TaskTable) -> list[str]:
     lines.append("| language | n | " + " | ".join(header(column) for column in table.columns) + " |")
     lines.append("|---|---:|" + "---:|" * len(table.columns))
     for average in table.averages:
-        cells = [_cell(*average.values[column]) if column in average.values else "" for column in table.columns]
+        cells = [
+            _cell(*average.values[column]) if column in average.values else "" for column in table.columns
+        ]
         lines.append(f"| **{label(average)}** | | " + " | ".join(f"**{cell}**" for cell in cells) + " |")
     for language, row in table.rows.items():
-        cells = [_cell(row[column].value, row[column].stderr) if column in row else "" for column in table.columns]
+        cells = [
+            _cell(row[column].value, row[column].stderr) if column in row else "" for column in table.columns
+        ]
         n = row[table.first].n if table.first in row else ""
         lines.append(f"| {language} {languages.name(language)} | {n} | " + " | ".join(cells) + " |")
     return lines
@@ -55,7 +59,9 @@ def facts(run: Run) -> list[tuple[str, str]]:
     truncated = sorted(
         {f"{r.task}/{r.language} {r.inputs['truncated']}" for r in run.records if r.inputs.get("truncated")}
     )
-    empty = sorted({f"{r.task}/{r.language} {r.inputs['empty']}" for r in run.records if r.inputs.get("empty")})
+    empty = sorted(
+        {f"{r.task}/{r.language} {r.inputs['empty']}" for r in run.records if r.inputs.get("empty")}
+    )
     found = [
         ("model", f"{model['name']} ({model['family']}, {model['depth']} blocks, {model['dtype']})"),
         ("revision", model["revision"] or "local folder"),

@@ -123,7 +123,9 @@ def _table(task: str, encoding: str, records: Sequence[Record], suites: Mapping[
     )
 
 
-def _average(name: str, rows: Sequence[Mapping[Column, Record]], columns: Sequence[Column], of: int) -> Average:
+def _average(
+    name: str, rows: Sequence[Mapping[Column, Record]], columns: Sequence[Column], of: int
+) -> Average:
     values = {}
     for column in columns:
         records = [row[column] for row in rows if column in row]

@@ -18,24 +18,33 @@ def render(tables: Sequence[TaskTable]) -> RenderableType:
     parts: list[RenderableType] = []
     for table in tables:
         parts.append(_table(table))
-        parts += [Text(f"  not comparable with published scores: {caveat}", style="yellow") for caveat in table.caveats]
+        parts += [
+            Text(f"  not comparable with published scores: {caveat}", style="yellow")
+            for caveat in table.caveats
+        ]
     return Group(*parts)
 
 
 def _table(table: TaskTable) -> Table:
-    shown = Table(title=f"{table.task}  {table.encoding}", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    shown = Table(
+        title=f"{table.task}  {table.encoding}", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD
+    )
     shown.add_column("language", overflow="fold")
     shown.add_column("n", justify="right")
     for column in table.columns:
         shown.add_column(header(column), justify="right")
     for average in table.averages:
-        cells = [_cell(*average.values[column]) if column in average.values else "" for column in table.columns]
+        cells = [
+            _cell(*average.values[column]) if column in average.values else "" for column in table.columns
+        ]
         shown.add_row(label(average), "", *cells, style="bold")
     shown.add_section()
     for language, row in table.rows.items():
         counted = [name for name, codes in table.counted.items() if language in codes]
         mark = "" if counted or not table.counted else " ·"
-        cells = [_cell(row[column].value, row[column].stderr) if column in row else "" for column in table.columns]
+        cells = [
+            _cell(row[column].value, row[column].stderr) if column in row else "" for column in table.columns
+        ]
         n = str(row[table.first].n) if table.first in row else ""
         shown.add_row(f"{language} {languages.name(language)}{mark}", n, *cells)
     suites = " and ".join(table.counted)

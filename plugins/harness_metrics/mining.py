@@ -33,7 +33,11 @@ def accepted_pairs(gold: Sequence[Json], predictions: Sequence[Json]) -> Parts:
 def oracle_pairs(gold: Sequence[Json], predictions: Sequence[Json]) -> Parts:
     """As :func:`accepted_pairs`, but accepting by the threshold that is best on these very items."""
     scores = np.array([c["score"] for candidates in predictions for c in candidates], dtype=np.float64)
-    right = [c["target"] in answer for answer, candidates in zip(gold, predictions, strict=True) for c in candidates]
+    right = [
+        c["target"] in answer
+        for answer, candidates in zip(gold, predictions, strict=True)
+        for c in candidates
+    ]
     threshold = best_threshold(scores, np.array(right, dtype=np.bool_), sum(len(answer) for answer in gold))
     return _counts(gold, predictions, lambda candidate: bool(candidate["score"] >= threshold))
 

@@ -20,7 +20,9 @@ def f1_of_gold_label(gold: Sequence[Json], predictions: Sequence[Json]) -> Parts
     """
     support = Counter(gold)
     predicted = Counter(predictions)
-    hits = Counter(answer for answer, prediction in zip(gold, predictions, strict=True) if answer == prediction)
+    hits = Counter(
+        answer for answer, prediction in zip(gold, predictions, strict=True) if answer == prediction
+    )
     f1 = {answer: 2 * hits[answer] / (support[answer] + predicted[answer]) for answer in support}
     return {"f1": np.array([f1[answer] for answer in gold], dtype=np.float64)}
 

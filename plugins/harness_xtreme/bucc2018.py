@@ -57,7 +57,12 @@ def read_mteb(rows: Iterable[Row], language: str) -> Iterator[Row]:
         for side, code, column in (("xx", language, "sentence1"), ("en", "en", "sentence2")):
             for number, text in enumerate(row[column], start=1):
                 identity = f"{code}-{number}"
-                yield {"id": identity, "side": side, "text": text.rstrip("\r\n"), "gold": gold.get(identity, [])}
+                yield {
+                    "id": identity,
+                    "side": side,
+                    "text": text.rstrip("\r\n"),
+                    "gold": gold.get(identity, []),
+                }
 
 
 def sentence(row: Row) -> Sentence:

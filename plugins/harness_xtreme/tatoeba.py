@@ -9,7 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from harness import DataError, Encoding, FilesSource, HubSource, MetricUse, Row, TaskSpec, files, hookimpl, languages
+from harness import (
+    DataError,
+    Encoding,
+    FilesSource,
+    HubSource,
+    MetricUse,
+    Row,
+    TaskSpec,
+    files,
+    hookimpl,
+    languages,
+)
 from harness.formats.retrieval import Nearest, Retrieval, Sentence
 
 # The codes in the file names of LASER's test set, in which each language is the individual one that it really has.
@@ -56,7 +67,9 @@ def read_xtreme(paths: Mapping[str, Path], language: str) -> Iterator[Row]:
     labels = []
     for number, (text,) in files.read_columns(paths["labels"], 1):
         if not text.strip().isdigit() or int(text) >= len(other):
-            raise DataError(f"{paths['labels']}, line {number}: {text!r} is not a line number from 0 to {len(other) - 1}")
+            raise DataError(
+                f"{paths['labels']}, line {number}: {text!r} is not a line number from 0 to {len(other) - 1}"
+            )
         labels.append(int(text))
     if not len(labels) == len(english) == len(other):
         raise DataError(
@@ -71,7 +84,9 @@ def read_mteb(rows: Iterable[Row], language: str) -> Iterator[Row]:
     pair = f"{FILE_CODE[language]}-eng"
     mine = [row for row in rows if row["lang"] == pair]
     # Some copies keep the line end of the original files.
-    other, english = ([str(row[column]).rstrip("\r\n") for row in mine] for column in ("sentence1", "sentence2"))
+    other, english = (
+        [str(row[column]).rstrip("\r\n") for row in mine] for column in ("sentence1", "sentence2")
+    )
     return _rows(other, english, range(len(other)), language)
 
 
@@ -150,8 +165,7 @@ TATOEBA = TaskSpec(
     notes=(
         "There is no separate dev set: split dev is the test data.",
         "Main score is XTREME's: English queries, the other language indexed, cosine of mean-pooled vectors.",
-        "XTREME's published 57.3 for XLM-R Large is not reached at its stated layer; the same authors' later runs give "
-        "31.0 with hidden_states[14] (jiant-dev PR 128).",
+        "XTREME's 57.3 for XLM-R Large is not reached at its stated layer: its authors' later runs give 31.0.",
     ),
 )
 

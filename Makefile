@@ -1,0 +1,44 @@
+# Everything runs from here: the environment is made on first use and renewed when its inputs change.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+# The real data sets that tests may use lie beside a checkout, where they are to be had.
+ifneq ($(wildcard ../shared/data),)
+export HARNESS_REAL_DATA ?= $(abspath ../shared/data)
+endif
+
+.PHONY: demo test test-full lint bench format clean
+
+demo: $(READY)
+	$(BIN)/harness eval --model sample --tasks xtreme --data sample --output demo-run
+
+$(READY): pyproject.toml constraints.txt harness/version.py
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch==2.13.0 hatchling editables
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[test]'
+	touch $@
+
+lint: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+test: lint
+	$(BIN)/python -m pytest -q -rs
+
+test-full: $(READY)
+	$(BIN)/python -m pytest -q -rs -m full --durations=10
+
+bench: $(READY)
+	$(BIN)/python benchmarks/retrieval.py
+	$(BIN)/python benchmarks/exact_search.py
+
+format: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) demo-run runs dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

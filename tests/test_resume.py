@@ -1,0 +1,105 @@
+"""Killed at any moment, the same command goes on, and what lies on disk in the end is that of an undisturbed run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+TASKS = ["-t", "tatoeba,bucc2018", "--data", "sample", "--layer", "all", "-b", "64"]
+
+
+def start(model: Path, home: Path, output: Path) -> subprocess.Popen[str]:
+    """Start an evaluation in a process of its own."""
+    command = [sys.executable, "-m", "harness", "eval", "-m", str(model), *TASKS, "-o", str(output)]
+    environment = {**os.environ, "HARNESS_HOME": str(home), "HF_HUB_OFFLINE": "1"}
+    return subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment, cwd=home
+    )
+
+
+def finish(model: Path, home: Path, output: Path) -> str:
+    """Run to the end and return what was said on standard error."""
+    process = start(model, home, output)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+    return said
+
+
+def kill_after(process: subprocess.Popen[str], lines: int, delay: float) -> bool:
+    """Kill -9 so many seconds after so many lines of progress; whether it was still running."""
+    assert process.stderr is not None
+    for _ in range(lines):
+        process.stderr.readline()
+    time.sleep(delay)
+    alive = process.poll() is None
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stderr.close()
+    return alive
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """Records and predictions of a run, byte for byte."""
+    paths = [folder / "records.jsonl", *sorted((folder / "predictions").rglob("*.parquet"))]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(sample_model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """What a run gives that nobody disturbs."""
+    home = tmp_path_factory.mktemp("undisturbed")
+    finish(sample_model, home, home / "run")
+    return content(home / "run")
+
+
+def disturb(model: Path, home: Path, kills: list[tuple[int, float]], undisturbed: dict[str, bytes]) -> int:
+    """Kill a run several times, let it finish, compare; how many kills hit a running process."""
+    hits = sum(kill_after(start(model, home, home / "run"), lines, delay) for lines, delay in kills)
+    finish(model, home, home / "run")
+    assert content(home / "run") == undisturbed
+    assert not list((home / "run").rglob("*.tmp")) or hits
+    return hits
+
+
+def test_a_killed_run_goes_on_to_the_same_records(
+    sample_model: Path, tmp_path: Path, undisturbed: dict[str, bytes]
+) -> None:
+    """Killed while it encodes, then between units."""
+    assert disturb(sample_model, tmp_path, [(1, 0.02), (3, 0.0)], undisturbed) >= 1
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("trial", range(10))
+def test_kills_at_many_moments_leave_no_trace(
+    sample_model: Path, tmp_path: Path, undisturbed: dict[str, bytes], trial: int
+) -> None:
+    """Moments spread over encoding, writing and scoring."""
+    disturb(sample_model, tmp_path, [(1 + trial % 7, 0.017 * trial), (1, 0.05 + 0.06 * trial)], undisturbed)
+
+
+def test_a_second_run_encodes_nothing_and_keeps_every_byte(
+    sample_model: Path, tmp_path: Path, undisturbed: dict[str, bytes]
+) -> None:
+    """In the same folder nothing is computed; in another, vectors come from the store."""
+    finish(sample_model, tmp_path, tmp_path / "one")
+    assert "0 units to compute, 7 done before" in finish(sample_model, tmp_path, tmp_path / "one")
+    finish(sample_model, tmp_path, tmp_path / "two")
+    assert content(tmp_path / "one") == content(tmp_path / "two") == undisturbed
+    assert '"sentences": 0' in (tmp_path / "two" / "run.json").read_text(encoding="utf-8")
+
+
+def test_what_one_unit_lost_is_all_that_is_computed_again(
+    sample_model: Path, tmp_path: Path, undisturbed: dict[str, bytes]
+) -> None:
+    """A prediction file that was deleted comes back, and only its unit is computed."""
+    finish(sample_model, tmp_path, tmp_path / "run")
+    victim = next(iter((tmp_path / "run" / "predictions").rglob("sw.parquet")))
+    victim.unlink()
+    assert "1 units to compute, 6 done before" in finish(sample_model, tmp_path, tmp_path / "run")
+    assert content(tmp_path / "run") == undisturbed

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from harness import checkpoints, digests, sources
 from harness.checkpoints import Checkpoint
-from harness.errors import HarnessError, UsageError
+from harness.errors import HarnessError, SpecError, UsageError
 from harness.records import SCHEMA_VERSION
 from harness.registry import Catalog, Plugin
 from harness.selection import Selected
@@ -220,6 +220,9 @@ def _unit(
     catalog: Catalog, entry: Selected, language: str, checkpoint: Checkpoint, settings: Settings
 ) -> Unit:
     task = entry.task
+    for use in task.metrics:
+        if use.metric not in catalog.metrics:
+            raise SpecError(f"task '{task.name}' asks for metric '{use.metric}', which no loaded plugin brings")
     protocol = settings.protocol or next(iter(task.protocols))
     if protocol not in task.protocols:
         raise UsageError(

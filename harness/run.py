@@ -170,9 +170,8 @@ class RunWriter:
 
     @property
     def earlier_units(self) -> Sequence[Mapping[str, Any]]:
-        """The units that the folder's manifest listed when it was opened."""
-        units: Sequence[Mapping[str, Any]] = self._before.get("units", ())
-        return units
+        """The units that the folder's manifest listed as done when it was opened."""
+        return [unit for unit in self._before.get("units", ()) if unit["status"] == "done"]
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
         """Write ``run.json``."""

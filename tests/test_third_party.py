@@ -29,10 +29,10 @@ class Environment:
     """
 
     def __init__(self, folder: Path, home: Path, *, editable: bool) -> None:
+        self._home = home
         self._run([sys.executable, "-m", "venv", "--without-pip", str(folder)], folder.parent)
         self.folder = folder
         self.python = next(path for path in (folder / "bin" / "python", folder / "Scripts" / "python.exe") if path.exists())
-        self._home = home
         seen = sysconfig.get_paths()["purelib"]
         # A plain path adds a folder; addsitedir also follows the .pth files in it, by which editable packages are found.
         line = f"import site; site.addsitedir({seen!r})" if editable else seen
@@ -55,8 +55,7 @@ class Environment:
             for name, value in os.environ.items()
             if not name.startswith(("HARNESS_", "PYTHON", "PIP_"))
         }
-        if hasattr(self, "_home"):
-            kept |= {"HARNESS_HOME": str(self._home), "HF_HUB_OFFLINE": "1", "PYTHONUTF8": "1"}
+        kept |= {"HARNESS_HOME": str(self._home), "HF_HUB_OFFLINE": "1", "PYTHONUTF8": "1"}
         done = subprocess.run(command, cwd=where, env=kept, capture_output=True, text=True, encoding="utf-8")
         assert done.returncode == 0, f"{command} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout

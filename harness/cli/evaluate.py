@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -93,7 +94,16 @@ def command(dry_run: bool, as_json: bool, **options: Any) -> int:
     else:
         _print_table(run, prepared, catalog.suites)
     click.echo(f"harness: {sentence}", err=True)
+    _tell_github(run)
     return code
+
+
+def _tell_github(run: Any) -> None:
+    """Append the report to the job summary where GitHub Actions offers one."""
+    summary = os.environ.get("GITHUB_STEP_SUMMARY")
+    if summary:
+        with Path(summary).open("a", encoding="utf-8") as stream:
+            stream.write((run.folder / "report.md").read_text(encoding="utf-8"))
 
 
 def _request(options: dict[str, Any]) -> Any:

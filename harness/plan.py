@@ -222,7 +222,9 @@ def _unit(
     task = entry.task
     for use in task.metrics:
         if use.metric not in catalog.metrics:
-            raise SpecError(f"task '{task.name}' asks for metric '{use.metric}', which no loaded plugin brings")
+            raise SpecError(
+                f"task '{task.name}' asks for metric '{use.metric}', which no loaded plugin brings"
+            )
     protocol = settings.protocol or next(iter(task.protocols))
     if protocol not in task.protocols:
         raise UsageError(

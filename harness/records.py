@@ -104,7 +104,9 @@ def from_line(line: str, where: str) -> Record:
         OutputError: The line is not a record of this schema.
     """
     try:
-        value: dict[str, Any] = json.loads(line)
+        value: Any = json.loads(line)
+        if not isinstance(value, dict):
+            raise TypeError("not an object")
         if value.get("schema") != SCHEMA_VERSION:
             raise ValueError(f"schema version {value.get('schema')}, this harness writes {SCHEMA_VERSION}")
         return Record(**{**value, "caveats": tuple(value["caveats"])})

@@ -122,7 +122,8 @@ def _exact(queries: Vectors, pool: Vectors, k: int, raw: RawSearch) -> tuple[Sco
         scores[open_], rows[open_] = fine[:, :k], found[:, :k]
         if width == len(pool):
             break
-        error = pool.shape[1] * _UNIT_ROUNDOFF * longest * np.linalg.norm(asked, axis=1)
+        lengths = np.linalg.norm(asked.astype(np.float64), axis=1)
+        error = pool.shape[1] * (_UNIT_ROUNDOFF * longest * lengths + np.finfo(np.float32).tiny)
         open_ = open_[fine[:, k - 1] <= coarse[:, -1] + 2 * error]
         width *= 8
     return scores, rows
@@ -130,7 +131,10 @@ def _exact(queries: Vectors, pool: Vectors, k: int, raw: RawSearch) -> tuple[Sco
 
 def _largest_norm(vectors: Vectors) -> float:
     blocks = range(0, len(vectors), _BASE_BLOCK)
-    return max(float(np.linalg.norm(vectors[low : low + _BASE_BLOCK], axis=1).max()) for low in blocks)
+    return max(
+        float(np.linalg.norm(vectors[low : low + _BASE_BLOCK].astype(np.float64), axis=1).max())
+        for low in blocks
+    )
 
 
 def _rescored(queries: Vectors, pool: Vectors, found: Indices) -> tuple[Scores, Indices]:

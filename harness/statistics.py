@@ -25,7 +25,8 @@ def score(metric: Metric, gold: Sequence[Json], predictions: Sequence[Json]) -> 
         name: np.asarray(part, dtype=np.float64) for name, part in metric.parts(gold, predictions).items()
     }
     lengths = {part.shape for part in parts.values()}
-    if len(lengths) != 1 or any(not np.isfinite(part).all() for part in parts.values()):
+    good = all(part.ndim == 1 and np.isfinite(part).all() for part in parts.values())
+    if len(lengths) != 1 or not good:
         raise SpecError(
             f"metric '{metric.name}': parts must be finite and of one length, got {sorted(lengths)}"
         )

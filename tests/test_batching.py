@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from pathlib import Path
 from types import SimpleNamespace
@@ -211,13 +212,48 @@ def test_a_vector_is_bit_for_bit_the_same_in_any_batch_of_three_or_more(
     assert not unlike, sorted({length for length, _ in unlike})
 
 
+@pytest.mark.parametrize("length", [72, 80, 104, 128])
+def test_a_long_vector_is_bit_for_bit_the_same_whether_others_of_its_batch_are_padded(
+    encoder: Encoder, tmp_path: Path, length: int
+) -> None:
+    """A batch that happens to need no padding must take the same road as one that does."""
+    generator = np.random.default_rng(23)
+    whole, shorter = _sequences(generator, [length] * 4), _sequences(generator, [length - 3])
+    without = _embedded(encoder, tmp_path / "without", whole, 2048)
+    among = _embedded(encoder, tmp_path / "among", whole + shorter, 2048)
+    unlike = {
+        (space.layer, space.pooling, space.special_tokens)
+        for space in _SPACES
+        for sequence in whole
+        if without[space][sequence] != among[space][sequence]
+    }
+    assert not unlike
+
+
+def test_a_vector_after_dense_layers_is_bit_for_bit_the_same_in_any_batch_of_three_or_more(
+    encoder: Encoder, tmp_path: Path
+) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(29)
+        dense = torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.Tanh())
+    deep = dataclasses.replace(encoder, dense=dense.eval())
+    shared = _sequences(np.random.default_rng(31), [40] * 3)
+    seen: dict[tuple[Space, Sequence], set[bytes]] = {}
+    for more in (0, 1, 2, 5, 30):
+        sequences = [*shared, *_sequences(np.random.default_rng(37), [40] * more)]
+        for space, vectors in _embedded(deep, tmp_path / str(more), sequences, 2048).items():
+            for sequence in shared:
+                seen.setdefault((space, sequence), set()).add(vectors[sequence])
+    assert {space.layer for (space, _), found in seen.items() if len(found) > 1} == set()
+
+
 def test_a_vector_is_nearly_the_same_alone_and_padded(encoder: Encoder, tmp_path: Path) -> None:
     """What a sequence means does not depend on padding or on the batch, up to rounding."""
     generator = np.random.default_rng(17)
     sequences = _sequences(generator, [5, 5, 5, 64, 64, 66, 66, 71])
     together = _embedded(encoder, tmp_path / "together", sequences, 2048)
     for sequence in sequences:
-        alone = _embedded(encoder, tmp_path / f"alone {len(sequence)} {hash(sequence)}", [sequence], 2048)
+        alone = _embedded(encoder, tmp_path / digests.of_value(sequence), [sequence], 2048)
         for space, vectors in alone.items():
             np.testing.assert_allclose(
                 np.frombuffer(vectors[sequence], dtype=np.float32),

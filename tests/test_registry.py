@@ -54,7 +54,9 @@ def install(tmp_path: Path, isolated: object, monkeypatch: pytest.MonkeyPatch) -
 
     yield add
     for module in set(sys.modules) - before:
-        if getattr(sys.modules[module], "__file__", None) and str(tmp_path) in str(sys.modules[module].__file__):
+        if getattr(sys.modules[module], "__file__", None) and str(tmp_path) in str(
+            sys.modules[module].__file__
+        ):
             del sys.modules[module]
     importlib.invalidate_caches()
 
@@ -73,7 +75,9 @@ def own_plugins_are_whole(catalog: Catalog) -> bool:
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        pytest.param("import nothing_of_the_sort\n", ["ModuleNotFoundError", "nothing_of_the_sort"], id="import"),
+        pytest.param(
+            "import nothing_of_the_sort\n", ["ModuleNotFoundError", "nothing_of_the_sort"], id="import"
+        ),
         pytest.param("def broken(:\n", ["SyntaxError"], id="syntax"),
         pytest.param("raise SystemExit(3)\n", ["SystemExit", "3"], id="exit at import"),
         pytest.param(
@@ -283,7 +287,9 @@ def test_no_plugins_leaves_the_harnesss_own(install: Install, cli: Callable[...,
 def test_an_unknown_task_is_answered_with_the_nearest_names_and_the_plugins_set_aside(
     install: Install, cli: Callable[..., Any]
 ) -> None:
-    install("weather-broken", "1.2", {"storms": "weather_lost"}, {"weather_lost": "import nothing_of_the_sort\n"})
+    install(
+        "weather-broken", "1.2", {"storms": "weather_lost"}, {"weather_lost": "import nothing_of_the_sort\n"}
+    )
     with pytest.raises(UnknownNameError, match="did you mean tatoeba"):
         load_catalog().task("tatoba")
     said = cli("eval", "-m", "sample", "-t", "tatoba", "--data", "sample")
@@ -312,14 +318,18 @@ def test_a_metric_that_nobody_gives_is_told_with_the_task_that_wants_it(
         assert word in said.complaint
 
 
-def test_a_metric_that_nobody_gives_does_not_hide_the_other_tasks(cli: Callable[..., Any], wanting: Path) -> None:
+def test_a_metric_that_nobody_gives_does_not_hide_the_other_tasks(
+    cli: Callable[..., Any], wanting: Path
+) -> None:
     said = cli("tasks", "list", "--json", "-p", wanting)
     assert said.code == 0
     assert {"tatoeba", "bucc2018"} <= {entry["name"] for entry in json.loads(said.out)}
 
 
 def test_loading_leaves_a_plugin_error_only_for_what_was_asked_for(install: Install) -> None:
-    install("weather-broken", "1.2", {"broken": "weather_again"}, {"weather_again": "raise ValueError('why')\n"})
+    install(
+        "weather-broken", "1.2", {"broken": "weather_again"}, {"weather_again": "raise ValueError('why')\n"}
+    )
     load_catalog()
     with pytest.raises(PluginError, match="why"):
         load_catalog(["weather_again"])
@@ -328,7 +338,10 @@ def test_loading_leaves_a_plugin_error_only_for_what_was_asked_for(install: Inst
 def test_installed_entry_points_are_those_of_pyproject() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     declared = project["entry-points"]["harness"]
-    installed = {point.name: point.value for point in metadata.distribution(DISTRIBUTION).entry_points.select(group="harness")}
+    installed = {
+        point.name: point.value
+        for point in metadata.distribution(DISTRIBUTION).entry_points.select(group="harness")
+    }
     assert installed == declared, "the installed entry points are stale: run pip install -e . again"
     assert set(declared) == OWN
     assert re.fullmatch(DISTRIBUTION, project["name"])

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness import Record, Suite, SuiteTask
-from harness.report.summary import Average, TaskTable, header, label, summarise
+from harness.report.summary import Average, TaskTable, label, summarise
 
 ENCODING = "xtreme.layer8.mean"
 MAIN = ("en-xx", "accuracy")
@@ -193,10 +193,16 @@ def test_there_is_a_table_per_task_and_encoding_the_main_one_first() -> None:
     assert tables[0].columns == (("mined", "mining_f1"),)
 
 
-def test_a_task_with_one_view_has_columns_without_a_view() -> None:
-    table = _table([_record("de", variant=ENCODING)], {})
-    assert table.columns == (("", "accuracy"),)
-    assert [header(column) for column in (*table.columns, MAIN)] == ["accuracy", "accuracy en-xx"]
+def test_a_column_title_names_the_view_where_there_are_several() -> None:
+    table = _table([_record("de"), _other("de")], {})
+    assert [table.header(column) for column in table.columns] == ["accuracy en-xx", "weighted_f1 xx-en"]
+
+
+@pytest.mark.parametrize(("variant", "view"), [(ENCODING, ""), (f"{ENCODING}.mined", "mined")])
+def test_a_column_title_is_the_metric_where_there_is_one_view(variant: str, view: str) -> None:
+    table = _table([_record("de", variant=variant)], {})
+    assert table.columns == ((view, "accuracy"),)
+    assert table.header(table.first) == "accuracy"
 
 
 def test_the_row_title_of_an_average_says_how_many_languages_of_how_many() -> None:

@@ -32,7 +32,9 @@ class Environment:
         self._home = home
         self._run([sys.executable, "-m", "venv", "--without-pip", str(folder)], folder.parent)
         self.folder = folder
-        self.python = next(path for path in (folder / "bin" / "python", folder / "Scripts" / "python.exe") if path.exists())
+        self.python = next(
+            path for path in (folder / "bin" / "python", folder / "Scripts" / "python.exe") if path.exists()
+        )
         seen = sysconfig.get_paths()["purelib"]
         # A plain path adds a folder; addsitedir also follows the .pth files in it, by which editable packages are found.
         line = f"import site; site.addsitedir({seen!r})" if editable else seen
@@ -56,7 +58,9 @@ class Environment:
             if not name.startswith(("HARNESS_", "PYTHON", "PIP_"))
         }
         kept |= {"HARNESS_HOME": str(self._home), "HF_HUB_OFFLINE": "1", "PYTHONUTF8": "1"}
-        done = subprocess.run(command, cwd=where, env=kept, capture_output=True, text=True, encoding="utf-8")
+        done = subprocess.run(
+            command, check=False, cwd=where, env=kept, capture_output=True, text=True, encoding="utf-8"
+        )
         assert done.returncode == 0, f"{command} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
@@ -79,7 +83,9 @@ def outside(tmp_path_factory: pytest.TempPathFactory, harness_home: Path) -> Env
     return environment
 
 
-def test_an_installed_distribution_is_listed_with_its_name_version_and_what_it_brings(outside: Environment) -> None:
+def test_an_installed_distribution_is_listed_with_its_name_version_and_what_it_brings(
+    outside: Environment,
+) -> None:
     plugins = {plugin["name"]: plugin for plugin in outside.json("plugins", "list")}
     weather = plugins["weather"]
     assert weather["status"] == "loaded"
@@ -98,7 +104,10 @@ def test_a_task_from_outside_is_shown_as_one_of_the_harness_is(outside: Environm
     assert shown["plugin"] == "weather of harness-weather 0.3.1"
     assert shown["languages"] == ["de", "es"]
     assert shown["suites"] == {"weather": ["de", "es"]}
-    assert [metric["signature"] for metric in shown["metrics"]] == ["near_hit|within1|v1", "accuracy|exact|v1"]
+    assert [metric["signature"] for metric in shown["metrics"]] == [
+        "near_hit|within1|v1",
+        "accuracy|exact|v1",
+    ]
     assert shown["sources"][0]["files"] == ["weather/en-de.forecast"]
 
 
@@ -140,7 +149,9 @@ def test_a_suite_from_outside_goes_through_globs_limits_and_the_tools_for_data(o
     said = outside.json(
         "eval", "-m", "sample", "-t", "weather-*", "-l", "spa", "-L", "3", "--data", "sample", "-o", "limited"
     )
-    assert {(record["language"], record["n"], record["limited"]) for record in said["records"]} == {("es", 3, 3)}
+    assert {(record["language"], record["n"], record["limited"]) for record in said["records"]} == {
+        ("es", 3, 3)
+    }
     outside.harness("data", "pack", "-t", "weather", "--data", "sample", "-o", "weather.tar")
     outside.harness("data", "unpack", "weather.tar", "--to", "unpacked")
     assert "as noted" in outside.harness("data", "verify", "-t", "weather", "--data", "unpacked")
@@ -151,7 +162,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project's own wheel."""
     folder = tmp_path_factory.mktemp("wheel")
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=folder)
     assert done.returncode == 0, done.stdout + done.stderr
     (built,) = folder.glob("*.whl")
     return built
@@ -194,7 +205,9 @@ def test_the_installed_wheel_evaluates_from_outside_the_repository(
 ) -> None:
     environment = Environment(tmp_path / "venv", harness_home, editable=False)
     environment.install(wheel)
-    where = environment(["-c", "import harness, harness_tasks; print(harness.__file__, harness_tasks.__file__)"])
+    where = environment(
+        ["-c", "import harness, harness_tasks; print(harness.__file__, harness_tasks.__file__)"]
+    )
     assert str(ROOT) not in where
     assert where.count(str(tmp_path)) == 2
     said = environment.json("eval", "-m", "sample", "-t", "tatoeba", "--data", "sample", "-o", "run")
@@ -203,6 +216,8 @@ def test_the_installed_wheel_evaluates_from_outside_the_repository(
     assert {record["distribution"] for record in said["records"]} == {HARNESS}
     assert (tmp_path / "run" / "report.html").is_file()
     script = environment.python.parent / "harness"
-    shown = subprocess.run([str(script), "tasks", "list"], cwd=tmp_path, capture_output=True, text=True)
+    shown = subprocess.run(
+        [str(script), "tasks", "list"], check=False, cwd=tmp_path, capture_output=True, text=True
+    )
     assert shown.returncode == 0, shown.stderr
     assert "tatoeba" in shown.stdout

@@ -2,7 +2,7 @@
 
 Sequences are grouped by a padded length that depends on their own length alone, never on their neighbours, and short
 ones are not padded at all. So what a sequence's batch looks like to the model's kernels does not hang on the company it
-is in, and its vector comes out the same in every run (on CPUs bit for bit; see tests/test_batching.py and docs).
+is in, and its vector comes out the same in every run (on CPUs bit for bit; see tests/test_batching.py).
 """
 
 from __future__ import annotations

@@ -224,23 +224,35 @@ def _forward(
     encoder: Encoder, batch: batching.Batch, tokens: Tokens, spaces: Sequence[Space]
 ) -> dict[Space, NDArray[np.float32]]:
     """One pass over a batch; every space pooled from it, float32, shape ``(rows, dimension)``."""
-    starts, ends = tokens.starts[batch.rows], tokens.starts[batch.rows + 1]
-    places = starts[:, None] + np.arange(batch.length)
-    inside = places < ends[:, None]
+    floor = _least_rows(encoder)
+    rows = np.resize(batch.rows, max(len(batch.rows), -(-floor // batch.length)))
+    places = tokens.starts[rows][:, None] + np.arange(batch.length)
+    inside = places < tokens.starts[rows + 1][:, None]
+    places = np.minimum(places, len(tokens.ids) - 1)
     padding = encoder.tokenizer.pad_token_id or 0
-    ids = np.where(inside, tokens.ids[np.minimum(places, len(tokens.ids) - 1)], padding)
-    inputs = {"input_ids": torch.from_numpy(ids.astype(np.int64)).to(encoder.device, non_blocking=True)}
+    ids = np.where(inside, tokens.ids[places], padding).astype(np.int64)
+    inputs = {"input_ids": torch.from_numpy(ids).to(encoder.device, non_blocking=True)}
     if batch.padded:
         inputs["attention_mask"] = torch.from_numpy(inside.astype(np.int64)).to(
             encoder.device, non_blocking=True
         )
     states = hidden_states(encoder, [space.layer for space in spaces], inputs)
-    special = tokens.special[np.minimum(places, len(tokens.ids) - 1)]
     vectors = {}
     for space in spaces:
-        kept = inside if space.special_tokens else _without_special(inside, special)
-        vectors[space] = _vector(encoder, states[space.layer], kept, inside, space)
+        kept = None
+        if batch.padded or not space.special_tokens:
+            kept = inside if space.special_tokens else _without_special(inside, tokens.special[places])
+        vectors[space] = _vector(encoder, states[space.layer], kept, space, floor)[: len(batch.rows)]
     return {space: vector.cpu().numpy() for space, vector in vectors.items()}
+
+
+def _least_rows(encoder: Encoder) -> int:
+    """Rows that a matrix product needs for each of them to come out the same in whatever company, on a CPU.
+
+    Below some rows for each thread, kernels share the work in another way and round in another order; the largest count
+    at which that was seen is 171 rows for 64 threads. Batches that are smaller are filled up with copies.
+    """
+    return max(64, 4 * torch.get_num_threads()) if encoder.device.type == "cpu" else 1
 
 
 def _without_special(inside: NDArray[np.bool_], special: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -250,26 +262,33 @@ def _without_special(inside: NDArray[np.bool_], special: NDArray[np.bool_]) -> N
 
 
 def _vector(
-    encoder: Encoder, state: Tensor, kept: NDArray[np.bool_], inside: NDArray[np.bool_], space: Space
+    encoder: Encoder, state: Tensor, kept: NDArray[np.bool_] | None, space: Space, floor: int
 ) -> Tensor:
     with torch.inference_mode():
-        pooled = pool(state.float(), torch.from_numpy(kept).to(state.device), space.pooling)
-        if space.layer == encoder.depth:
-            pooled = encoder.dense(pooled)
+        mask = torch.from_numpy(kept).to(state.device) if kept is not None else None
+        pooled = pool(state.float(), mask, space.pooling)
+        if space.layer == encoder.depth and len(encoder.dense.state_dict()):
+            copies = torch.arange(max(len(pooled), floor), device=pooled.device) % len(pooled)
+            pooled = encoder.dense(pooled[copies])[: len(pooled)]
         return torch.nn.functional.normalize(pooled, dim=-1) if space.normalise else pooled
 
 
-def pool(state: Tensor, kept: Tensor, pooling: str) -> Tensor:
+def pool(state: Tensor, kept: Tensor | None, pooling: str) -> Tensor:
     """One vector per row.
 
     Args:
         state: float32, shape ``(rows, length, size)``.
-        kept: bool, shape ``(rows, length)``, at least one token per row.
+        kept: bool, shape ``(rows, length)``, at least one token per row; None where every token is kept. Which of the
+            two it is must not hang on the rows, for the sums are rounded in another order.
         pooling: ``mean`` and ``cls`` as XTREME has them; the others are sentence-transformers'.
 
     Returns:
         Shape ``(rows, size)``.
     """
+    if kept is None:
+        if pooling == "mean":
+            return state.mean(dim=1)
+        kept = torch.ones(state.shape[:2], dtype=torch.bool, device=state.device)
     if pooling == "cls":
         return state[torch.arange(len(state), device=state.device), kept.int().argmax(dim=1)]
     if pooling == "last_token":
@@ -277,8 +296,6 @@ def pool(state: Tensor, kept: Tensor, pooling: str) -> Tensor:
         return state[torch.arange(len(state), device=state.device), last]
     if pooling == "max":
         return state.masked_fill(~kept[:, :, None], -torch.inf).amax(dim=1)
-    if pooling == "mean" and bool(kept.all()):
-        return state.mean(dim=1)
     weights = kept.float()
     if pooling == "weighted_mean":
         weights = weights * weights.cumsum(dim=1)

@@ -60,9 +60,9 @@ class EmbeddingStore:
                 vectors = np.load(path / "vectors.npy", mmap_mode="r")
                 tokens, names = np.load(path / "tokens.npy"), np.load(path / "keys.npy")
             # Another process may be clearing the cache; a segment that is gone is a segment that is not there.
-            except (OSError, ValueError):
+            except (OSError, ValueError, EOFError):
                 continue
-            if vectors.shape != (len(names), self.dimension):
+            if vectors.shape != (len(names), self.dimension) or tokens.shape != names.shape:
                 continue
             keys.append(names)
             where.append(np.stack([np.full(len(names), len(self._segments)), np.arange(len(names))], axis=1))

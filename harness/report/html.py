@@ -10,7 +10,7 @@ import jinja2
 
 from harness import languages
 from harness.report.markdown import facts
-from harness.report.summary import TaskTable, header, label
+from harness.report.summary import TaskTable, label
 from harness.run import Run
 
 _BAR_HEIGHT = 16
@@ -49,7 +49,7 @@ def render(run: Run, tables: Sequence[TaskTable]) -> str:
     """The whole report as HTML; no file, script or font from elsewhere."""
     template = (importlib.resources.files("harness.report") / "report.html.j2").read_text(encoding="utf-8")
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.globals.update(header=header, label=label, name=languages.name)
+    environment.globals.update(label=label, name=languages.name)
     return environment.from_string(template).render(
         run=run, tables=[(table, _chart(table)) for table in tables], facts=facts(run)
     )
@@ -72,4 +72,4 @@ def _chart(table: TaskTable) -> Chart:
         )
         for place, (language, record) in enumerate(scored)
     ]
-    return Chart(title=header(table.first), bars=bars, height=len(bars) * (_BAR_HEIGHT + _BAR_GAP) + 24)
+    return Chart(title=table.header(table.first), bars=bars, height=len(bars) * (_BAR_HEIGHT + _BAR_GAP) + 24)

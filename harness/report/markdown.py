@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness import languages
-from harness.report.summary import TaskTable, header, label
+from harness.report.summary import TaskTable, label
 from harness.run import Run
 
 
@@ -31,7 +31,7 @@ def _table(table: TaskTable) -> list[str]:
     lines = [f"## {table.task} ({table.encoding})", ""]
     lines += [f"> Not comparable with published scores: {caveat}." for caveat in table.caveats]
     lines += [""] if table.caveats else []
-    lines.append("| language | n | " + " | ".join(header(column) for column in table.columns) + " |")
+    lines.append("| language | n | " + " | ".join(table.header(column) for column in table.columns) + " |")
     lines.append("|---|---:|" + "---:|" * len(table.columns))
     for average in table.averages:
         cells = [

@@ -55,12 +55,18 @@ class TaskTable:
         """The main column."""
         return self.columns[0]
 
+    def header(self, column: Column) -> str:
+        """A column's title: the metric, and the view where the task has several."""
+        view, metric = column
+        several = len({view for view, _ in self.columns}) > 1
+        return f"{metric} {view}" if several and view else metric
+
     @property
     def caveats(self) -> tuple[str, ...]:
         """Every caveat of the main column's records, once, with the languages it holds for when not for all."""
         languages: dict[str, list[str]] = {}
         for language, row in self.rows.items():
-            record = row[self.first]
+            record = row.get(self.first) or next(iter(row.values()))
             limited = [f"limited to {record.limited} items"] if record.limited is not None else []
             for caveat in [*record.caveats, *limited]:
                 languages.setdefault(caveat, []).append(language)
@@ -129,17 +135,11 @@ def _average(
     values = {}
     for column in columns:
         records = [row[column] for row in rows if column in row]
-        if records:
+        if len(records) == len(rows):
             mean = math.fsum(record.value for record in records) / len(records)
             error = math.sqrt(math.fsum(record.stderr**2 for record in records)) / len(records)
             values[column] = (mean, error)
     return Average(name=name, values=values, languages=len(rows), of=of)
-
-
-def header(column: Column) -> str:
-    """A column's title."""
-    view, metric = column
-    return f"{metric} {view}" if view else metric
 
 
 def label(average: Average) -> str:

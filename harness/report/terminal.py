@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness import languages
-from harness.report.summary import TaskTable, header, label
+from harness.report.summary import TaskTable, label
 
 
 def render(tables: Sequence[TaskTable]) -> RenderableType:
@@ -32,7 +32,7 @@ def _table(table: TaskTable) -> Table:
     shown.add_column("language", overflow="fold")
     shown.add_column("n", justify="right")
     for column in table.columns:
-        shown.add_column(header(column), justify="right")
+        shown.add_column(table.header(column), justify="right")
     for average in table.averages:
         cells = [
             _cell(*average.values[column]) if column in average.values else "" for column in table.columns

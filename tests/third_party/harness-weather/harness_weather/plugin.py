@@ -44,12 +44,19 @@ def read_forecast(paths: Mapping[str, Path], language: str) -> Iterator[Row]:
             continue
         if text.strip():
             if not colon or code not in ("en", language):
-                raise DataError(f"{path}, line {line}: {text[:40]!r} does not start with 'en:' or '{language}:'")
+                raise DataError(
+                    f"{path}, line {line}: {text[:40]!r} does not start with 'en:' or '{language}:'"
+                )
             block[code] = sentence.strip()
         elif block:
             if len(block) != 2:
                 raise DataError(f"{path}, line {line}: the block that ends here is not a pair")
-            yield {"id": f"{language}-{number}", "side": "xx", "text": block[language], "gold": [f"en-{number}"]}
+            yield {
+                "id": f"{language}-{number}",
+                "side": "xx",
+                "text": block[language],
+                "gold": [f"en-{number}"],
+            }
             yield {"id": f"en-{number}", "side": "en", "text": block["en"], "gold": [f"{language}-{number}"]}
             block, number = {}, number + 1
 
@@ -61,8 +68,11 @@ def sentence(row: Row) -> Sentence:
 
 def near(gold: Sequence[Json], predictions: Sequence[Json]) -> Parts:
     """Whether the answer stands at most one pair away from the right one."""
-    numbers = [[int(str(answer).rpartition("-")[2]) for answer in answers] for answers in (gold, predictions)]
-    return {"near": (np.abs(np.subtract(*numbers)) <= 1).astype(np.float64)}
+    right, found = (
+        np.array([int(str(answer).rpartition("-")[2]) for answer in answers])
+        for answers in (gold, predictions)
+    )
+    return {"near": (np.abs(right - found) <= 1).astype(np.float64)}
 
 
 NEAR_HIT = Metric(

@@ -27,7 +27,7 @@ from harness.progress import Listener, Silent
 from harness.records import SCHEMA_VERSION
 from harness.registry import DISTRIBUTION, Catalog, load_catalog
 from harness.run import Run, RunWriter, open_run
-from harness.selection import Selected, select
+from harness.selection import Selected, changes, select
 from harness.sources import DataLocation
 from harness.version import __version__
 
@@ -44,6 +44,7 @@ class Request:
     data: str = "hub"
     output: Path | None = None
     split: Sequence[str] = ()
+    changes: Sequence[str] = ()
     protocol: str | None = None
     layer: str | None = None
     pooling: Literal["mean", "cls"] | None = None
@@ -66,6 +67,7 @@ class Options(TypedDict, total=False):
     data: str
     output: Path | None
     split: Sequence[str]
+    changes: Sequence[str]
     protocol: str | None
     layer: str | None
     pooling: Literal["mean", "cls"] | None
@@ -140,6 +142,7 @@ def prepare(request: Request, catalog: Catalog) -> Prepared:
             pooling=request.pooling,
             special_tokens=request.special_tokens,
             max_length=request.max_length,
+            changes=changes(selected, request.changes),
         ),
         dtype=dtype,
         device=device,

@@ -137,7 +137,7 @@ class Road:
                 name: score(self.catalog.metric(name), predictions.gold, predictions.values)
                 for name in metrics
             }
-            variant = f"{space.variant(unit.protocol)}{'.' + view if view else ''}"
+            variant = unit.variant(space, view)
             path = predictions_path(self.writer.folder, unit.task.name, variant, None, unit.language)
             write_predictions(path, predictions, {name: value.parts for name, value in scores.items()})
             records += [
@@ -205,6 +205,8 @@ def _caveats(unit: Unit, plan: Plan) -> Iterator[str]:
         yield "built-in sample, not the data set"
     if unit.split != unit.task.split:
         yield f"split {unit.split}, the task's own is {unit.task.split}"
+    for name, value in sorted(unit.changes.items()):
+        yield f"{name} was set to {value}"
 
 
 class _Encoding:

@@ -47,20 +47,21 @@ class Space:
     max_length: int
 
     def variant(self, protocol: str) -> str:
-        """The part of a record's variant that names protocol, layer and pooling."""
+        """The part of a record's variant that names protocol (with changed settings), layer and pooling."""
         content = "" if self.special_tokens else "-content"
         return f"{protocol}.layer{self.layer}.{self.pooling}{content}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What the user may override of a task's encoding; None keeps the protocol's."""
+    """What the user may override; None keeps the protocol's. ``changes`` are settings of formats by task."""
 
     protocol: str | None = None
     layer: str | None = None
     pooling: str | None = None
     special_tokens: bool = True
     max_length: int | None = None
+    changes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +74,7 @@ class Unit:
         language: In the harness's spelling.
         split: Of the data; ``tuning`` the split for thresholds, where there is another.
         protocol: Name of the protocol.
+        changes: Settings of the format that are not the task's own.
         spaces: One set of records for each.
         main: The space of the task's main number.
         source: Where the rows came from; ``data`` their fingerprint.
@@ -90,6 +92,7 @@ class Unit:
     protocol: str
     spaces: tuple[Space, ...]
     main: Space
+    changes: Mapping[str, str] = field(default_factory=dict)
     tuning: str | None = None
     source: str = ""
     data: str = ""
@@ -104,6 +107,12 @@ class Unit:
     def name(self) -> str:
         """``task/language``."""
         return f"{self.task.name}/{self.language}"
+
+    def variant(self, space: Space, view: str) -> str:
+        """What tells this unit's numbers in a space and view from others of the same task."""
+        changed = ",".join(f"{name}={value}" for name, value in sorted(self.changes.items()))
+        encoding = space.variant(f"{self.protocol}+{changed}" if changed else self.protocol)
+        return f"{encoding}.{view}" if view else encoding
 
     @property
     def max_length(self) -> int:
@@ -219,7 +228,8 @@ def make_plan(
 def _unit(
     catalog: Catalog, entry: Selected, language: str, checkpoint: Checkpoint, settings: Settings
 ) -> Unit:
-    task = entry.task
+    changes = settings.changes.get(entry.task.name, {})
+    task = _changed(entry.task, changes)
     for use in task.metrics:
         if use.metric not in catalog.metrics:
             raise SpecError(
@@ -241,9 +251,19 @@ def _unit(
         language=language,
         split=entry.split,
         protocol=protocol,
+        changes=changes,
         spaces=spaces,
         main=main,
     )
+
+
+def _changed(task: TaskSpec, changes: Mapping[str, str]) -> TaskSpec:
+    if not changes:
+        return task
+    try:
+        return replace(task, format=task.format.replaced(changes))
+    except UsageError as error:
+        raise UsageError(f"--set for task '{task.name}': {error}") from error
 
 
 def _layers(layer: str, checkpoint: Checkpoint) -> list[int]:

@@ -125,3 +125,18 @@ def _splits(catalog: Catalog, chosen: Iterable[str], given: Sequence[str]) -> di
                 raise UsageError(f"--split {entry}: task '{task}' has the splits {', '.join(known)}")
             by_split[task] = split
     return by_split
+
+
+def changes(selected: Sequence[Selected], given: Sequence[str]) -> dict[str, dict[str, str]]:
+    """``TASK.SETTING=VALUE`` by task; raises UsageError."""
+    names = {entry.task.name for entry in selected}
+    found: dict[str, dict[str, str]] = {}
+    for text in given:
+        left, equals, value = text.partition("=")
+        task, dot, setting = left.partition(".")
+        if not (equals and dot and setting and value):
+            raise UsageError(f"--set {text}: give TASK.SETTING=VALUE, e.g. bucc2018.margin=distance")
+        if task not in names:
+            raise UsageError(f"--set {text}: task '{task}' is not selected")
+        found.setdefault(task, {})[setting] = value
+    return found

@@ -110,6 +110,14 @@ class Format(ABC):
     def text(self, example: Any) -> str:
         """The text of an example that the model reads."""
 
+    def replaced(self, changes: Mapping[str, str]) -> Format:
+        """This format with some settings changed, given as text (``--set``).
+
+        Raises:
+            UsageError: There is no such setting, or the value is not allowed.
+        """
+        raise UsageError(f"the format '{self.name}' has no setting {', '.join(changes)}")
+
     def subset(self, examples: Sequence[Any], limit: int) -> list[Any]:
         """A deterministic subset of ``limit`` items, in order: those whose ids have the smallest digests."""
         chosen = smallest_digests([example.id for example in examples], limit)

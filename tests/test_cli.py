@@ -325,7 +325,7 @@ def test_debug_shows_the_traceback(cli: Cli, capsys: pytest.CaptureFixture[str])
     assert err.strip().splitlines()[-1].startswith("harness: unknown task 'no-such-task'")
 
 
-def test_a_real_model_gives_the_scores_that_were_measured_for_it(
+def test_a_real_model_is_evaluated_and_an_english_one_is_nearer_to_german_than_to_chinese(
     cli: Cli, tmp_path: Path, minilm: Path
 ) -> None:
     said = cli(

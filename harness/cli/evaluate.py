@@ -33,6 +33,13 @@ from harness.cli.options import json_option, plugin_options
 )
 @click.option("--split", multiple=True, metavar="[TASK=]SPLIT", help="Another split than the task's own.")
 @click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="TASK.SETTING=VALUE",
+    help="Another setting of a task's format, e.g. bucc2018.margin=distance, .k=8, .retrieval=intersect.",
+)
+@click.option(
     "--protocol", help="Layer, pooling and lengths as published. Default: the task's first (xtreme)."
 )
 @click.option("--layer", help="Hidden state: a number, 'last', 'middle' (XTREME's), or 'all'.")

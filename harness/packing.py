@@ -127,7 +127,7 @@ def _root(item: Item, tasks: Sequence[TaskSpec], location: DataLocation) -> Path
     for task in tasks:
         for source in _hub_sources(task):
             if _origin(source) == item.origin:
-                return sources.hub_snapshot(source, offline=True)
+                return _snapshot_folder(item.origin)
     raise DataError(
         f"{item.origin} is noted for task '{item.task}', but the task now pins another revision; fetch again"
     )

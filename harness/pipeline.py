@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from harness import digests
 from harness.engine.embed import Tokens
 from harness.engine.session import Session
-from harness.errors import HarnessError, ModelError, OutputError, SpecError
+from harness.errors import HarnessError, ModelError, OutputError, PluginError, SpecError
 from harness.plan import Plan, Space, Unit, blame, read_unit
 from harness.progress import Listener
 from harness.records import Record, predictions_path, write_predictions
@@ -87,8 +87,10 @@ class Road:
                     raise
                 # A plugin may raise anything while it decodes or scores; the other units go on.
                 except Exception as error:
-                    if self.fail_fast:
+                    if self.fail_fast and isinstance(error, HarnessError):
                         raise
+                    if self.fail_fast:
+                        raise PluginError(blame(unit, error)) from error
                     told = str(error) if isinstance(error, HarnessError) else blame(unit, error)
                     outcome.failures[unit.task.name, unit.language] = told
                     self.listener.failed(unit, told)
@@ -250,8 +252,11 @@ class _Encoding:
             self._road.session.embedder(unit.max_length).embed(texts, tokens, self._road.listener.encoded)
         except OutputError:
             raise
-        except HarnessError as error:
-            self._failed[group] = f"{', '.join(unit.name for unit in self._groups[group])}: {error}"
+        # torch and the tokenizers raise errors of many kinds; the model is what they have in common.
+        except Exception as error:  # noqa: BLE001
+            names = ", ".join(unit.name for unit in self._groups[group])
+            kind = "" if isinstance(error, HarnessError) else f"{type(error).__name__} while the model ran: "
+            self._failed[group] = f"{names}: {kind}{' '.join(str(error).split())}"
 
     def _prepare(self, group: int) -> None:
         if group in self._ahead:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from harness import checkpoints, digests, sources
 from harness.checkpoints import Checkpoint
-from harness.errors import HarnessError, SpecError, UsageError
+from harness.errors import HarnessError, PluginError, SpecError, UnknownNameError, UsageError
 from harness.records import SCHEMA_VERSION
 from harness.registry import Catalog, Plugin
 from harness.selection import Selected
@@ -230,11 +230,7 @@ def _unit(
 ) -> Unit:
     changes = settings.changes.get(entry.task.name, {})
     task = _changed(entry.task, changes)
-    for use in task.metrics:
-        if use.metric not in catalog.metrics:
-            raise SpecError(
-                f"task '{task.name}' asks for metric '{use.metric}', which no loaded plugin brings"
-            )
+    _check_metrics(task, catalog)
     protocol = settings.protocol or next(iter(task.protocols))
     if protocol not in task.protocols:
         raise UsageError(
@@ -255,6 +251,16 @@ def _unit(
         spaces=spaces,
         main=main,
     )
+
+
+def _check_metrics(task: TaskSpec, catalog: Catalog) -> None:
+    for use in task.metrics:
+        try:
+            catalog.metric(use.metric)
+        except UnknownNameError as error:
+            raise SpecError(
+                f"task '{task.name}' of plugin {catalog.owner(task.name).name}: {error}"
+            ) from error
 
 
 def _changed(task: TaskSpec, changes: Mapping[str, str]) -> TaskSpec:
@@ -307,7 +313,7 @@ def _with_data(unit: Unit, location: DataLocation, limit: int | None, *, fail_fa
     # Whatever else a plugin's reader raises is that plugin's fault, and no reason to give up the other units.
     except Exception as error:
         if fail_fast:
-            raise
+            raise PluginError(blame(unit, error)) from error
         return replace(unit, error=blame(unit, error))
     return replace(
         unit,

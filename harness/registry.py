@@ -19,7 +19,7 @@ from typing import Any, Literal, TypeVar
 
 import pluggy
 
-from harness import hooks
+from harness import digests, hooks
 from harness.errors import PluginError, UnknownNameError
 from harness.spec import Metric, Suite, TaskSpec
 
@@ -194,7 +194,7 @@ def _from_path(name: str) -> _Candidate:
 def _import_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise FileNotFoundError(f"no file {path}")
-    name = f"harness_plugin_file_{path.stem}"
+    name = f"harness_plugin_file_{path.stem}_{digests.of_value(str(path.resolve()), 8)}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} is not a Python file")
@@ -229,14 +229,14 @@ class _State:
             plugin = self._load(plugin, candidate.load)
         # A plugin may raise anything at import, SystemExit included; it must not take the others down.
         except (Exception, SystemExit) as error:  # noqa: BLE001
-            if self.manager.has_plugin(plugin.name):
-                self.manager.unregister(name=plugin.name)
+            if self.manager.has_plugin(_key(plugin)):
+                self.manager.unregister(name=_key(plugin))
             plugin = replace(plugin, status="failed", error=_told(error))
         self.plugins.append(replace(plugin, seconds=time.perf_counter() - start))
 
     def _load(self, plugin: Plugin, load: Callable[[], ModuleType]) -> Plugin:
         module = load()
-        self.manager.register(module, plugin.name)
+        self.manager.register(module, _key(plugin))
         self.manager.check_pending()
         tasks = self._collect(plugin, module, "task", "harness_tasks", TaskSpec, self.tasks)
         metrics = self._collect(plugin, module, "metric", "harness_metrics", Metric, self.metrics)
@@ -285,6 +285,11 @@ class _State:
         return Catalog(
             plugins=tuple(self.plugins), tasks=self.tasks, metrics=self.metrics, suites=self.suites
         )
+
+
+def _key(plugin: Plugin) -> str:
+    """What pluggy knows a plugin by; two files of one name are two plugins."""
+    return f"{plugin.distribution}:{plugin.name}:{plugin.module}"
 
 
 def _told(error: BaseException) -> str:

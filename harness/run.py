@@ -21,6 +21,9 @@ from harness.errors import OutputError
 from harness.records import SCHEMA_VERSION, Record, predictions_path, read_records, write_records
 
 
+_NEEDED = ("run", "status", "identity", "units", "model", "versions", "hardware", "data", "started")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """A run as it lies on disk.
@@ -69,13 +72,18 @@ def open_run(folder: Path) -> Run:
 
 def _manifest(path: Path) -> dict[str, Any]:
     try:
-        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        manifest: Any = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise OutputError(f"{path}: not readable ({error})") from error
+    if not isinstance(manifest, dict):
+        raise OutputError(f"{path}: not the manifest of a run; use another --output")
     if manifest.get("schema") != SCHEMA_VERSION:
         raise OutputError(
             f"{path}: schema version {manifest.get('schema')}, this harness writes {SCHEMA_VERSION}"
         )
+    gone = [key for key in _NEEDED if key not in manifest]
+    if gone:
+        raise OutputError(f"{path}: damaged, it lacks {', '.join(gone)}; use another --output")
     return manifest
 
 

@@ -209,7 +209,10 @@ def hub_snapshot(source: HubSource, *, offline: bool) -> Path:
         DataError: It is not cached and cannot be fetched.
     """
     from huggingface_hub import snapshot_download
+    from huggingface_hub.utils import logging
 
+    # Its retries would be told line by line; what counts is said once, below.
+    logging.set_verbosity_error()
     try:
         folder = snapshot_download(
             source.repository,

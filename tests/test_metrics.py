@@ -62,7 +62,7 @@ def test_accuracy_is_that_of_scikit_learn(answers: Labels) -> None:
 @settings(deadline=None, max_examples=80)
 @given(_ANSWERS)
 def test_weighted_f1_is_that_of_scikit_learn(answers: Labels) -> None:
-    expected = f1_score(*answers, average="weighted", labels=sorted(set(answers[0])), zero_division=0)
+    expected = f1_score(*answers, average="weighted", labels=sorted(set(answers[0])), zero_division=0)  # pyright: ignore[reportArgumentType]
     assert _value(WEIGHTED_F1, *answers) == pytest.approx(100 * expected)
 
 

@@ -124,7 +124,7 @@ def test_scores_equal_a_brute_force_computation_exactly(
         # Equal texts have equal similarities up to rounding; the first of them counts.
         best = similarity.round(6).argmax(axis=1)
         gold = np.arange(len(best))
-        f1 = 100 * f1_score(gold, best, average="weighted", zero_division=0)
+        f1 = 100 * f1_score(gold, best, average="weighted", zero_division=0)  # pyright: ignore[reportArgumentType]
         assert value(run, code, "weighted_f1", view) == pytest.approx(f1, abs=1e-9)
         assert value(run, code, "accuracy", view) == pytest.approx(100 * accuracy_score(gold, best), abs=1e-9)
 

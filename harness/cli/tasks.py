@@ -79,6 +79,8 @@ def describe(task: TaskSpec, catalog: Catalog) -> dict[str, Any]:
 
 
 def _metric(name: str, view: str, catalog: Catalog) -> dict[str, Any]:
+    if name not in catalog.metrics:
+        return {"metric": name, "view": view, "signature": None, "doc": "no loaded plugin brings this metric"}
     metric = catalog.metric(name)
     better = "higher" if metric.higher_is_better else "lower"
     return {"metric": name, "view": view, "signature": metric.signature, "better": better, "doc": metric.doc}

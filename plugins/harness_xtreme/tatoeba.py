@@ -6,6 +6,7 @@ query direction of XTREME is English to the other language; MTEB's is the other 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -64,12 +65,14 @@ def read_laser(paths: Mapping[str, Path], language: str) -> Iterator[Row]:
 def read_xtreme(paths: Mapping[str, Path], language: str) -> Iterator[Row]:
     """Rows of XTREME's files: the English side is sorted, the labels say which line of the other side it translates."""
     other, english = files.read_lines(paths["xx"]), files.read_lines(paths["en"])
-    labels = []
+    labels: list[int] = []
     for number, (text,) in files.read_columns(paths["labels"], 1):
-        if not text.strip().isdigit() or int(text) >= len(other):
+        if not re.fullmatch(r"[0-9]+", text.strip()) or int(text) >= len(other):
             raise DataError(
                 f"{paths['labels']}, line {number}: {text!r} is not a line number from 0 to {len(other) - 1}"
             )
+        if int(text) in labels:
+            raise DataError(f"{paths['labels']}, line {number}: {text.strip()} occurs a second time")
         labels.append(int(text))
     if not len(labels) == len(english) == len(other):
         raise DataError(

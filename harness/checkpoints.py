@@ -6,14 +6,13 @@ Knows the files of transformers and sentence-transformers folders; knows nothing
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness import digests
+from harness import digests, hub
 from harness.errors import ModelError, UsageError
 
 _WEIGHTS = (
@@ -135,21 +134,14 @@ def _locate(name: str, revision: str | None, offline: bool) -> tuple[Path, str |
         return folder.resolve(), None
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", name) or name.startswith("."):
         raise ModelError(f"no model folder {name}; give a folder, a hub id (owner/name) or 'sample'")
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.utils import logging
-
-    logging.set_verbosity_error()
     patterns = ["*.json", "*.txt", "*.model", "*.safetensors", "pytorch_model*.bin"]
-    offline = offline or os.environ.get("HF_HUB_OFFLINE", "") in ("1", "true", "True", "ON", "YES")
     try:
-        found = snapshot_download(name, revision=revision, allow_patterns=patterns, local_files_only=offline)
-    # The hub client raises OSError, ValueError and its own HTTP errors for one and the same thing: not to be had.
-    except Exception as error:
+        found = hub.snapshot(name, kind="model", revision=revision, patterns=patterns, offline=offline)
+    except hub.NotToBeHadError as error:
         raise ModelError(
-            f"no model folder {name}, and hub repository {name} is not cached and cannot be fetched "
-            f"({type(error).__name__})"
+            f"no model folder {name}, and hub repository {name} is not cached and cannot be fetched ({error})"
         ) from error
-    return Path(found), Path(found).name
+    return found, found.name
 
 
 def _json(path: Path) -> Any:

@@ -20,7 +20,6 @@ from harness import files
 from harness.errors import OutputError
 from harness.records import SCHEMA_VERSION, Record, predictions_path, read_records, write_records
 
-
 _NEEDED = ("run", "status", "identity", "units", "model", "versions", "hardware", "data", "started")
 
 

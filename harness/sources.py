@@ -7,13 +7,12 @@ imported only when the hub is read.
 from __future__ import annotations
 
 import importlib.resources
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness import digests, files
+from harness import digests, files, hub
 from harness.errors import DataError, SpecError
 from harness.spec import Example, FilesSource, HubSource, Row, TaskSpec
 
@@ -208,27 +207,19 @@ def hub_snapshot(source: HubSource, *, offline: bool) -> Path:
     Raises:
         DataError: It is not cached and cannot be fetched.
     """
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.utils import logging
-
-    # Its retries would be told line by line; what counts is said once, below.
-    logging.set_verbosity_error()
     try:
-        folder = snapshot_download(
+        return hub.snapshot(
             source.repository,
-            repo_type="dataset",
+            kind="dataset",
             revision=source.revision,
-            allow_patterns=list(source.patterns),
-            local_files_only=offline
-            or os.environ.get("HF_HUB_OFFLINE", "") in ("1", "true", "True", "ON", "YES"),
+            patterns=source.patterns,
+            offline=offline,
         )
-    # The hub client raises OSError, ValueError and its own HTTP errors for one and the same thing: not to be had.
-    except Exception as error:
+    except hub.NotToBeHadError as error:
         raise DataError(
             f"data set {source.repository} at revision {source.revision[:12]} is not cached and cannot be fetched "
-            f"({type(error).__name__}); run 'harness data fetch' where there is a network, or use --data with a folder"
+            f"({error}); run 'harness data fetch' where there is a network, or use --data with a folder"
         ) from error
-    return Path(folder)
 
 
 def _load(folder: Path, source: HubSource, language: str, split: str) -> Iterator[Row]:

@@ -72,7 +72,7 @@ def read_xtreme(paths: Mapping[str, Path], language: str) -> Iterator[Row]:
                 f"{paths['labels']}, line {number}: {text!r} is not a line number from 0 to {len(other) - 1}"
             )
         if int(text) in labels:
-            raise DataError(f"{paths['labels']}, line {number}: {text.strip()} occurs a second time")
+            raise DataError(f"{paths['labels']}, line {number}: {text!r} occurs a second time")
         labels.append(int(text))
     if not len(labels) == len(english) == len(other):
         raise DataError(

@@ -25,7 +25,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-LANGUAGES = "afr,ang,ben,dan,deu,est,kaz,lvs,por,rus,swh,tgl"
+LANGUAGES = "afr,ang,ben,dan,est,kaz,lvs,por,rus,swe,swh,tgl"
 
 
 def main() -> None:
@@ -121,6 +121,8 @@ def _harness(options: argparse.Namespace) -> Any:
         dtype=options.dtype,
         output=Path(os.environ["HARNESS_HOME"]) / "run",
     )
+    if run.failures:
+        raise SystemExit(next(iter(run.failures.values())))
     mine = [r.value for r in run.records if r.metric == "accuracy" and r.variant.endswith("xx-en")]
     return {"accuracy": sum(mine) / len(mine)}
 

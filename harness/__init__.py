@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from harness import files, languages
 from harness.errors import (
     DataError,
     HarnessError,
@@ -69,8 +70,10 @@ __all__ = [
     "UsageError",
     "__version__",
     "evaluate",
+    "files",
     "hookimpl",
     "hookspec",
+    "languages",
 ]
 
 _LAZY = {"evaluate": "harness.api", "Record": "harness.records", "Run": "harness.run"}

@@ -7,11 +7,19 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from harness.cli.options import json_option, plugin_options
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from harness.api import Prepared, Request
+    from harness.plan import Space, Unit
+    from harness.run import Run
+    from harness.spec import Suite
 
 
 @click.command()
@@ -105,7 +113,7 @@ def command(dry_run: bool, as_json: bool, **options: Any) -> int:
     return code
 
 
-def _tell_github(run: Any) -> None:
+def _tell_github(run: Run) -> None:
     """Append the report to the job summary where GitHub Actions offers one."""
     summary = os.environ.get("GITHUB_STEP_SUMMARY")
     if summary:
@@ -113,7 +121,7 @@ def _tell_github(run: Any) -> None:
             stream.write((run.folder / "report.md").read_text(encoding="utf-8"))
 
 
-def _request(options: dict[str, Any]) -> Any:
+def _request(options: dict[str, Any]) -> Request:
     from harness.api import Request
 
     options["special_tokens"] = not options.pop("skip_special_tokens")
@@ -121,7 +129,7 @@ def _request(options: dict[str, Any]) -> Any:
     return Request(**options)
 
 
-def _print_json(run: Any, code: int, sentence: str) -> None:
+def _print_json(run: Run, code: int, sentence: str) -> None:
     value = {
         "folder": str(run.folder),
         "status": run.manifest["status"],
@@ -135,7 +143,7 @@ def _print_json(run: Any, code: int, sentence: str) -> None:
     click.echo(json.dumps(value, ensure_ascii=False, indent=1))
 
 
-def _print_table(run: Any, prepared: Any, suites: Any) -> None:
+def _print_table(run: Run, prepared: Prepared, suites: Mapping[str, Suite]) -> None:
     from rich.console import Console
 
     from harness.report import summarise, terminal
@@ -153,49 +161,41 @@ def _print_table(run: Any, prepared: Any, suites: Any) -> None:
     click.echo(f"report: {run.report}")
 
 
-def _show_plan(prepared: Any, *, as_json: bool) -> None:
+def _show_plan(prepared: Prepared, *, as_json: bool) -> None:
     plan = prepared.plan
-    units = [
-        {
-            "task": unit.task.name,
-            "language": unit.language,
-            "split": unit.split,
-            "tuning_split": unit.tuning,
-            "source": unit.source,
-            "texts": unit.examples,
-            "distinct": len(unit.texts),
-            "vectors": [_told(space, plan.checkpoint.depth) for space in unit.spaces],
-            "error": unit.error,
-        }
-        for unit in plan.units
-    ]
     if as_json:
+        units = [_unit_facts(unit, plan.checkpoint.depth) for unit in plan.units]
         value = {"folder": str(prepared.folder), "run": plan.run, "units": units}
         click.echo(json.dumps(value, ensure_ascii=False, indent=1))
         return
-    checkpoint = plan.checkpoint
-    click.echo(
-        f"model   {checkpoint.name} ({checkpoint.family}, {checkpoint.depth} blocks), weights {checkpoint.weights}"
-    )
+    model = plan.checkpoint
+    click.echo(f"model   {model.name} ({model.family}, {model.depth} blocks), weights {model.weights}")
     click.echo(f"device  {prepared.request.device}, {prepared.request.dtype}")
     click.echo(f"folder  {prepared.folder}")
-    for unit in units:
-        tuned = f", threshold from {unit['tuning_split']}" if unit["tuning_split"] else ""
-        told = (
-            unit["error"]
-            or f"{unit['texts']} texts, {unit['distinct']} distinct, from {unit['source']}{tuned}"
-        )
-        click.echo(f"  {unit['task']}/{unit['language']} {unit['split']}: {told}")
-    for vectors in dict.fromkeys(text for unit in units for text in _list(unit["vectors"])):
-        click.echo(f"vectors {vectors}")
-    click.echo(f"in all  {len(units)} units, {plan.distinct} distinct texts to encode unless stored")
+    for unit in plan.units:
+        tuned = f", threshold from {unit.tuning}" if unit.tuning else ""
+        told = f"{unit.examples} texts, {len(unit.texts)} distinct, from {unit.source}{tuned}"
+        click.echo(f"  {unit.name} {unit.split}: {unit.error or told}")
+    for space in plan.spaces:
+        click.echo(f"vectors {_told(space, model.depth)}")
+    click.echo(f"in all  {len(plan.units)} units, {plan.distinct} distinct texts to encode unless stored")
 
 
-def _list(value: object) -> Sequence[str]:
-    return value if isinstance(value, list) else []
+def _unit_facts(unit: Unit, depth: int) -> dict[str, Any]:
+    return {
+        "task": unit.task.name,
+        "language": unit.language,
+        "split": unit.split,
+        "tuning_split": unit.tuning,
+        "source": unit.source,
+        "texts": unit.examples,
+        "distinct": len(unit.texts),
+        "vectors": [_told(space, depth) for space in unit.spaces],
+        "error": unit.error,
+    }
 
 
-def _told(space: Any, depth: int) -> str:
+def _told(space: Space, depth: int) -> str:
     tokens = "all tokens" if space.special_tokens else "content tokens"
     name = "last_hidden_state" if space.layer == depth else f"hidden_states[{space.layer}] of {depth + 1}"
     return f"{name}, {space.pooling} over {tokens}, at most {space.max_length} tokens"

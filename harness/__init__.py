@@ -15,25 +15,11 @@ from harness.errors import (
     SpecError,
     UsageError,
 )
+from harness.formats.base import Example, Format, Head, Json, Predictions
 from harness.hooks import hookimpl, hookspec
-from harness.spec import (
-    Encoding,
-    Example,
-    FilesSource,
-    Format,
-    Head,
-    HubSource,
-    Json,
-    Metric,
-    MetricUse,
-    Parts,
-    Predictions,
-    Row,
-    Score,
-    Suite,
-    SuiteTask,
-    TaskSpec,
-)
+from harness.metric import Metric, Parts, Score
+from harness.spec import Encoding, FilesSource, HubSource, MetricUse, Row, TaskSpec
+from harness.suite import Suite, SuiteTask
 from harness.version import __version__
 
 if TYPE_CHECKING:

@@ -22,7 +22,8 @@ from harness.engine.session import Session
 from harness.errors import DataError, UsageError
 from harness.home import home
 from harness.pipeline import Outcome, Road, pending_units
-from harness.plan import Plan, Settings, make_plan
+from harness.plan import Plan
+from harness.planning import Settings, make_plan
 from harness.progress import Listener, Silent
 from harness.records import SCHEMA_VERSION
 from harness.registry import DISTRIBUTION, Catalog, load_catalog

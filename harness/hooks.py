@@ -9,7 +9,9 @@ from collections.abc import Iterable
 
 import pluggy
 
-from harness.spec import Metric, Suite, TaskSpec
+from harness.metric import Metric
+from harness.spec import TaskSpec
+from harness.suite import Suite
 
 PROJECT = "harness"
 hookspec = pluggy.HookspecMarker(PROJECT)

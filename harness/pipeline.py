@@ -14,15 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import digests
-from harness.engine.embed import Tokens
 from harness.engine.session import Session
+from harness.engine.tokens import Tokens
 from harness.errors import HarnessError, ModelError, OutputError, PluginError, SpecError
-from harness.plan import Plan, Space, Unit, blame, read_unit
+from harness.formats.base import Example, Predictions, Vectors
+from harness.metric import Score
+from harness.plan import Plan, Space, Unit
+from harness.planning import blame, read_unit
 from harness.progress import Listener
 from harness.records import Record, predictions_path, write_predictions
 from harness.registry import Catalog
 from harness.run import RunWriter
-from harness.spec import Example, Predictions, Score, Vectors
 from harness.statistics import score
 
 

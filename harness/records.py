@@ -15,7 +15,8 @@ from typing import Any
 from harness import files
 from harness.digests import canonical_json
 from harness.errors import OutputError
-from harness.spec import Json, Parts, Predictions
+from harness.formats.base import Json, Predictions
+from harness.metric import Parts
 
 SCHEMA_VERSION = 1
 

@@ -21,7 +21,9 @@ import pluggy
 
 from harness import digests, hooks
 from harness.errors import PluginError, UnknownNameError
-from harness.spec import Metric, Suite, TaskSpec
+from harness.metric import Metric
+from harness.spec import TaskSpec
+from harness.suite import Suite
 
 GROUP = "harness"
 DISTRIBUTION = "crosslingual-transfer-harness"

@@ -14,7 +14,8 @@ from typing import Any
 
 from harness import digests, files, hub
 from harness.errors import DataError, SpecError
-from harness.spec import Example, FilesSource, HubSource, Row, TaskSpec
+from harness.formats.base import Example
+from harness.spec import FilesSource, HubSource, Row, TaskSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""The nouns: Example, Format, TaskSpec, Source, Metric, Suite. Values only; knows no file, no model and no plugin.
+"""A task as a value: TaskSpec with its sources and encodings. Knows no file, no model and no plugin.
 
 A task is composed, never subclassed: a format says what its examples are, sources say where rows lie, one small
 function maps a row to an example, and metrics are named.
@@ -6,139 +6,18 @@ function maps a row to an example, and metrics are named.
 
 from __future__ import annotations
 
-import dataclasses
 import re
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeAlias
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Literal, TypeAlias
 
 from harness import languages
-from harness.digests import canonical_json, of_value
 from harness.errors import SpecError, UsageError
+from harness.formats.base import Example, Format, Json
+from harness.names import NAME
 
-Json: TypeAlias = Any
 Row: TypeAlias = Mapping[str, Json]
-Vectors: TypeAlias = NDArray[np.float32]
-Parts: TypeAlias = Mapping[str, NDArray[np.float64]]
-
-_NAME = re.compile(r"[a-z0-9]+(?:[_-][a-z0-9]+)*")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Example:
-    """One item of a data set. Formats subclass it with the fields they need.
-
-    Attributes:
-        id: Unique within its task, language and split.
-    """
-
-    id: str
-
-    def canonical(self) -> str:
-        """The one spelling of the example, from which fingerprints are made."""
-        return canonical_json([getattr(self, item.name) for item in dataclasses.fields(self)])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Head:
-    """What a format needs on top of an encoder. The engine maps it once to a module and a loss.
-
-    Attributes:
-        kind: ``none`` uses the encoder's vectors as they are.
-        size: Number of outputs, where the kind has them.
-    """
-
-    kind: Literal["none", "pooled", "token", "span", "choice"]
-    size: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Predictions:
-    """What a model said of one set of examples, in one view (a task may look at its outputs in several ways).
-
-    Attributes:
-        view: Name of the view, ``""`` where there is only one.
-        ids: Example ids, in order.
-        gold: The gold answer of each.
-        values: The predicted answer of each.
-        facts: What was decided on the way, e.g. a tuned threshold; goes into each record.
-        caveats: Why the scores must not be compared with published ones; a record with any is left out of averages.
-    """
-
-    view: str
-    ids: Sequence[str]
-    gold: Sequence[Json]
-    values: Sequence[Json]
-    facts: Mapping[str, Json] = field(default_factory=dict)
-    caveats: tuple[str, ...] = ()
-
-
-def smallest_digests(ids: Iterable[str], count: int) -> set[str]:
-    """The ``count`` ids whose digests are the smallest: a choice that looks random and never changes."""
-    return set(sorted(ids, key=lambda identity: of_value(identity, 64))[:count])
-
-
-Neighbours: TypeAlias = Callable[[Vectors, Vectors, int], tuple[NDArray[np.float64], NDArray[np.int64]]]
-
-
-class Format(ABC):
-    """What a family of tasks shares: which texts of an example the model reads, and what its outputs mean.
-
-    NumPy only. ``version`` rises when a golden output changes.
-    """
-
-    name: ClassVar[str]
-    version: ClassVar[int]
-    head: ClassVar[Head]
-
-    @property
-    @abstractmethod
-    def views(self) -> tuple[str, ...]:
-        """Names of the prediction sets that :meth:`decode` gives."""
-
-    @property
-    @abstractmethod
-    def settings(self) -> Mapping[str, Json]:
-        """Everything in this value that changes a prediction; part of the recipe's hash."""
-
-    @abstractmethod
-    def text(self, example: Any) -> str:
-        """The text of an example that the model reads."""
-
-    def replaced(self, changes: Mapping[str, str]) -> Format:
-        """This format with some settings changed, given as text (``--set``).
-
-        Raises:
-            UsageError: There is no such setting, or the value is not allowed.
-        """
-        raise UsageError(f"the format '{self.name}' has no setting {', '.join(changes)}")
-
-    def subset(self, examples: Sequence[Any], limit: int) -> list[Any]:
-        """A deterministic subset of ``limit`` items, in order: those whose ids have the smallest digests."""
-        chosen = smallest_digests([example.id for example in examples], limit)
-        return [example for example in examples if example.id in chosen]
-
-    @abstractmethod
-    def decode(
-        self,
-        examples: Sequence[Any],
-        outputs: Vectors,
-        tuning: tuple[Sequence[Any], Vectors] | None,
-        neighbours: Neighbours,
-    ) -> list[Predictions]:
-        """Predictions from model outputs, one value per view.
-
-        Args:
-            examples: The examples of the split, in order.
-            outputs: One row per example, float32, shape ``(examples, …)``.
-            tuning: Examples and outputs of the split on which thresholds are chosen, where the task has one.
-            neighbours: Exact search ``(queries, base, k) -> (scores, indices)``, on whatever device the run uses.
-        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -296,7 +175,7 @@ class TaskSpec:
 
 
 def _task_problems(task: TaskSpec) -> Iterable[str]:
-    if not _NAME.fullmatch(task.name):
+    if not NAME.fullmatch(task.name):
         yield "a name has lower-case letters and digits, joined by - or _"
     if not isinstance(task.format, Format):
         yield f"format is {type(task.format).__name__}, not a Format"
@@ -321,101 +200,3 @@ def _task_problems(task: TaskSpec) -> Iterable[str]:
             yield f"metric '{use.metric}' reads the view '{use.view}', but the format gives {', '.join(views)}"
     if not task.protocols:
         yield "it has no protocol"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Score:
-    """One number with what is needed to trust it.
-
-    Attributes:
-        value: Percent, 0-100.
-        stderr: Standard error in percent points.
-        n: Number of items.
-        parts: Per-item parts, each of shape ``(n,)``.
-    """
-
-    value: float
-    stderr: float
-    n: int
-    parts: Parts
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Metric:
-    """A named pure function of gold answers and predictions.
-
-    The value is a function of the means of per-item parts: ``combine({name: mean})``. From the parts come the standard
-    error and, later, paired tests.
-
-    Attributes:
-        name: Lower-case letters, digits, ``-`` and ``_``.
-        signature: ``name|variant|version``; changes whenever the number could.
-        parts: ``(gold, predictions)`` to per-item arrays of one length.
-        combine: Means of the parts to a fraction 0-1.
-        doc: What it measures, with paper and official scorer.
-        higher_is_better: Direction.
-        chance: Value in percent that guessing gives, where that is a constant.
-    """
-
-    name: str
-    signature: str
-    parts: Callable[[Sequence[Json], Sequence[Json]], Parts]
-    combine: Callable[[Mapping[str, float]], float]
-    doc: str
-    higher_is_better: bool = True
-    chance: float | None = None
-
-    def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name):
-            raise SpecError(
-                f"metric '{self.name}': a name has lower-case letters and digits, joined by - or _"
-            )
-        if not re.fullmatch(r"[^|\s]+(\|[^|\s]+)*\|v\d+", self.signature):
-            raise SpecError(
-                f"metric '{self.name}': signature '{self.signature}' does not end in |v and a number"
-            )
-        if not self.doc.strip():
-            raise SpecError(f"metric '{self.name}': doc is empty; name the paper and the official scorer")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SuiteTask:
-    """A task of a suite with the languages that count there."""
-
-    task: str
-    languages: tuple[str, ...]
-    group: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Suite:
-    """A named list of tasks. A task's score is the plain mean over its languages, the suite's over its tasks.
-
-    Attributes:
-        name: As on the command line.
-        title: One line.
-        tasks: In order.
-        citation: BibTeX.
-        notes: What a reader of the average should know.
-    """
-
-    name: str
-    title: str
-    tasks: tuple[SuiteTask, ...]
-    citation: str
-    notes: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name):
-            raise SpecError(
-                f"suite '{self.name}': a name has lower-case letters and digits, joined by - or _"
-            )
-        names = [entry.task for entry in self.tasks]
-        if not names or len(set(names)) < len(names):
-            raise SpecError(f"suite '{self.name}': tasks are missing or named twice")
-        for entry in self.tasks:
-            odd = [code for code in entry.languages if not languages.is_canonical(code)]
-            if odd or not entry.languages:
-                raise SpecError(
-                    f"suite '{self.name}', task '{entry.task}': bad languages {', '.join(odd) or '(none)'}"
-                )

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import SpecError
-from harness.spec import Json, Metric, Parts, Score
+from harness.formats.base import Json
+from harness.metric import Metric, Parts, Score
 
 
 def score(metric: Metric, gold: Sequence[Json], predictions: Sequence[Json]) -> Score:

@@ -19,9 +19,10 @@ from transformers import XLMRobertaConfig, XLMRobertaModel
 from harness import digests
 from harness.checkpoints import Checkpoint
 from harness.engine import batching
-from harness.engine.embed import Embedder, Tokens
+from harness.engine.embed import Embedder
 from harness.engine.load import Encoder
 from harness.engine.store import EmbeddingStore
+from harness.engine.tokens import Tokens
 from harness.plan import Space
 
 _LENGTHS = st.lists(st.integers(1, 140), max_size=60)

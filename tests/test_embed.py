@@ -20,6 +20,7 @@ from harness.digests import of_texts
 from harness.engine import embed, load
 from harness.engine.embed import Embedder, open_stores
 from harness.engine.load import Encoder, load_encoder
+from harness.engine.tokens import tokenise
 from harness.plan import Space
 
 TEXTS = [
@@ -227,13 +228,13 @@ def test_a_partly_stored_batch_is_computed_whole(encoder: Encoder, tmp_path: Pat
 
 def test_texts_with_equal_tokens_are_encoded_once(encoder: Encoder) -> None:
     """The sample's tokenizer lower-cases, so these differ as texts only."""
-    tokens = embed.tokenise(encoder.tokenizer, ["The dog", "the dog", "a cat"], 64)
+    tokens = tokenise(encoder.tokenizer, ["The dog", "the dog", "a cat"], 64)
     assert tokens.sequence.tolist() == [0, 0, 1]
     assert len(tokens.starts) == 3
 
 
 def test_truncation_is_counted_before_it_happens(encoder: Encoder) -> None:
-    tokens = embed.tokenise(encoder.tokenizer, ["the dog", "the dog " * 50], 16)
+    tokens = tokenise(encoder.tokenizer, ["the dog", "the dog " * 50], 16)
     assert np.diff(tokens.starts).tolist() == [4, 16]
     assert tokens.before.tolist() == [4, 102]
 

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness import Predictions, search
+from harness.formats.base import Vectors
 from harness.formats.retrieval import Mining, Nearest, Retrieval, Search, Sentence, Side
-from harness.spec import Vectors
 
 # English is the first side of a pair below, the other language the second.
 BITEXT: tuple[Search, ...] = (

@@ -12,9 +12,10 @@ from harness_xtreme.bucc2018 import BUCC
 from harness_xtreme.tatoeba import TATOEBA
 
 from harness import Encoding, Example, Format, HubSource, MetricUse, SpecError, Suite, SuiteTask, UsageError
+from harness.formats.base import smallest_digests
 from harness.formats.retrieval import Sentence
 from harness.registry import load_catalog
-from harness.spec import resolve_layer, smallest_digests
+from harness.spec import resolve_layer
 
 SUITE = Suite(
     name="demo",

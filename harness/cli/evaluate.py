@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from harness.api import Prepared, Request
     from harness.plan import Space, Unit
     from harness.run import Run
-    from harness.spec import Suite
+    from harness.suite import Suite
 
 
 @click.command()

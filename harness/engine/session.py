@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from harness import search
 from harness.engine import embed, load
-from harness.engine.embed import Embedder, Tokens, Work
+from harness.engine.embed import Embedder, Work
 from harness.engine.load import Encoder
+from harness.engine.tokens import Tokens
+from harness.formats.base import Neighbours, Vectors
 from harness.plan import Plan, Space
-from harness.spec import Neighbours, Vectors
 
 
 @dataclass(kw_only=True)

@@ -17,7 +17,16 @@ from numpy.typing import NDArray
 
 from harness import search
 from harness.errors import UsageError
-from harness.spec import Example, Format, Head, Json, Neighbours, Predictions, Vectors, smallest_digests
+from harness.formats.base import (
+    Example,
+    Format,
+    Head,
+    Json,
+    Neighbours,
+    Predictions,
+    Vectors,
+    smallest_digests,
+)
 
 Side: TypeAlias = Literal["en", "xx"]
 _HALVED = "threshold tuned on half of this split's gold, scored on the other half"
@@ -36,6 +45,11 @@ class Sentence(Example):
     side: Side
     text: str
     gold: tuple[str, ...]
+
+
+def sentence(row: Mapping[str, Json]) -> Sentence:
+    """A row with ``id``, ``side``, ``text`` and ``gold`` (a list of ids) as a sentence."""
+    return Sentence(id=row["id"], side=row["side"], text=row["text"], gold=tuple(row["gold"]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -262,7 +276,7 @@ class Retrieval(Format):
         return text
 
     def replaced(self, changes: Mapping[str, str]) -> Retrieval:
-        """``margin``, ``k`` and, for mining, ``retrieval`` can be changed (see :class:`harness.spec.Format`)."""
+        """``margin``, ``k`` and, for mining, ``retrieval`` can be changed (see :class:`harness.formats.base.Format`)."""
         searches = self.searches
         for name, text in changes.items():
             touched = [hasattr(search, name) for search in searches]
@@ -298,7 +312,7 @@ class Retrieval(Format):
         tuning: tuple[Sequence[Any], Vectors] | None,
         neighbours: Neighbours,
     ) -> list[Predictions]:
-        """Search or mine in each of the declared ways (see :class:`harness.spec.Format`)."""
+        """Search or mine in each of the declared ways (see :class:`harness.formats.base.Format`)."""
         pools = _pools(examples, outputs)
         held = _pools(*tuning) if tuning is not None else None
         return [way.run(pools, held, neighbours) for way in self.searches]

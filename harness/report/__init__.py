@@ -8,7 +8,7 @@ from harness import files
 from harness.report import html, markdown
 from harness.report.summary import summarise
 from harness.run import Run
-from harness.spec import Suite
+from harness.suite import Suite
 
 __all__ = ["summarise", "write"]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.records import Record
-from harness.spec import Suite
+from harness.suite import Suite
 
 Column = tuple[str, str]
 

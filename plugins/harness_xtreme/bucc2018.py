@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from harness import DataError, Encoding, FilesSource, HubSource, MetricUse, Row, TaskSpec, files, hookimpl
-from harness.formats.retrieval import Mining, Retrieval, Sentence
+from harness.formats.retrieval import Mining, Retrieval, sentence
 
 LANGUAGES = ("de", "fr", "ru", "zh")
 _OFFICIAL_SPLIT = {"dev": "sample", "test": "training"}
@@ -63,11 +63,6 @@ def read_mteb(rows: Iterable[Row], language: str) -> Iterator[Row]:
                     "text": text.rstrip("\r\n"),
                     "gold": gold.get(identity, []),
                 }
-
-
-def sentence(row: Row) -> Sentence:
-    """One row to one sentence."""
-    return Sentence(id=row["id"], side=row["side"], text=row["text"], gold=tuple(row["gold"]))
 
 
 BUCC = TaskSpec(

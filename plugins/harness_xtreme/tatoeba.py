@@ -22,7 +22,7 @@ from harness import (
     hookimpl,
     languages,
 )
-from harness.formats.retrieval import Nearest, Retrieval, Sentence
+from harness.formats.retrieval import Nearest, Retrieval, sentence
 
 # The codes in the file names of LASER's test set, in which each language is the individual one that it really has.
 CODES = tuple(
@@ -101,11 +101,6 @@ def _rows(other: list[str], english: list[str], translates: Iterable[int], langu
         yield {"id": f"{language}-{line}", "side": "xx", "text": text, "gold": gold}
     for line, number in sorted(pairs.items(), key=lambda pair: pair[1]):
         yield {"id": f"en-{number}", "side": "en", "text": english[number], "gold": [f"{language}-{line}"]}
-
-
-def sentence(row: Row) -> Sentence:
-    """One row to one sentence."""
-    return Sentence(id=row["id"], side=row["side"], text=row["text"], gold=tuple(row["gold"]))
 
 
 TATOEBA = TaskSpec(

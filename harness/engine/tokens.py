@@ -1,0 +1,85 @@
+"""Texts to token ids. Knows a tokenizer; knows no model, batch or store."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tokens:
+    """Token ids of distinct sequences, one after the other, and which sequence each text has.
+
+    Attributes:
+        ids: All ids, int32, shape ``(tokens,)``.
+        special: Which of them are special tokens, bool, same shape.
+        starts: Where each sequence begins, with the end of the last, shape ``(sequences + 1,)``.
+        sequence: For each text the number of its sequence, shape ``(texts,)``.
+        before: For each text the number of tokens before truncation, shape ``(texts,)``.
+    """
+
+    ids: NDArray[np.int32]
+    special: NDArray[np.bool_]
+    starts: NDArray[np.int64]
+    sequence: NDArray[np.int64]
+    before: NDArray[np.int32]
+
+
+def tokenise(tokenizer: Any, texts: Sequence[str], max_length: int) -> Tokens:
+    """Token ids of texts, cut to ``max_length``; texts with equal ids become one sequence."""
+    ids, special, before = _encoded(tokenizer, list(texts), max_length)
+    numbers: dict[bytes, int] = {}
+    kept: list[int] = []
+    sequence = np.empty(len(texts), dtype=np.int64)
+    flat = [np.array(row, dtype=np.int32) for row in ids]
+    for index, row in enumerate(flat):
+        number = numbers.setdefault(row.tobytes(), len(kept))
+        if number == len(kept):
+            kept.append(index)
+        sequence[index] = number
+    lengths = np.array([len(flat[index]) for index in kept], dtype=np.int64)
+    return Tokens(
+        ids=np.concatenate([flat[index] for index in kept]) if kept else np.empty(0, dtype=np.int32),
+        special=np.array(
+            list(itertools.chain.from_iterable(special[index] for index in kept)), dtype=np.bool_
+        ),
+        starts=np.concatenate([[0], np.cumsum(lengths)]),
+        sequence=sequence,
+        before=np.array(before, dtype=np.int32),
+    )
+
+
+def _encoded(
+    tokenizer: Any, texts: list[str], max_length: int
+) -> tuple[list[list[int]], list[list[int]], list[int]]:
+    """Ids, special-token marks and lengths before truncation. A text without any token gets one padding token."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None:
+        backend.no_truncation()
+        backend.no_padding()
+        encodings = backend.encode_batch_fast(texts)
+        ids = [encoding.ids for encoding in encodings]
+        special = [encoding.special_tokens_mask for encoding in encodings]
+    else:
+        encoded = tokenizer(texts, truncation=False, return_special_tokens_mask=True)
+        ids, special = encoded["input_ids"], encoded["special_tokens_mask"]
+    before = [len(row) for row in ids]
+    long = [index for index, length in enumerate(before) if length > max_length]
+    if long:
+        cut = tokenizer(
+            [texts[index] for index in long],
+            truncation=True,
+            max_length=max_length,
+            return_special_tokens_mask=True,
+        )
+        for index, row, marks in zip(long, cut["input_ids"], cut["special_tokens_mask"], strict=True):
+            ids[index], special[index] = row, marks
+    nothing = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
+    ids = [row or [nothing] for row in ids]
+    special = [marks or [1] for marks in special]
+    return ids, special, before

@@ -35,6 +35,7 @@ test-full: $(READY)
 bench: $(READY)
 	$(BIN)/python benchmarks/retrieval.py
 	$(BIN)/python benchmarks/exact_search.py
+	$(BIN)/python benchmarks/memory.py
 
 format: $(READY)
 	$(BIN)/ruff format .

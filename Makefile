@@ -11,6 +11,7 @@ endif
 .PHONY: demo test test-full lint bench format clean
 
 demo: $(READY)
+	rm -rf demo-run
 	$(BIN)/harness eval --model sample --tasks xtreme --data sample --output demo-run
 
 $(READY): pyproject.toml constraints.txt harness/version.py

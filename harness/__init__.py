@@ -8,7 +8,6 @@ from harness import files, languages
 from harness.errors import (
     DataError,
     HarnessError,
-    IncompleteRunError,
     ModelError,
     OutputError,
     PluginError,
@@ -36,7 +35,6 @@ __all__ = [
     "HarnessError",
     "Head",
     "HubSource",
-    "IncompleteRunError",
     "Json",
     "Metric",
     "MetricUse",

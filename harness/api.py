@@ -8,19 +8,20 @@ from __future__ import annotations
 import os
 import platform
 import sys
+import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack
 
-from harness import checkpoints, report
+from harness import checkpoints, files, report
 from harness.engine import load
 from harness.engine.sample import sample_checkpoint
 from harness.engine.session import Session
 from harness.errors import DataError, UsageError
-from harness.home import home
+from harness.home import ADVICE, home
 from harness.pipeline import Outcome, Road, pending_units
 from harness.plan import Plan
 from harness.planning import Settings, make_plan
@@ -33,6 +34,13 @@ from harness.sources import DataLocation
 from harness.version import __version__
 
 _VERSIONS = ("torch", "transformers", "tokenizers", "datasets", "faiss-cpu", "numpy", "pluggy")
+
+
+_ALLOWED: Mapping[str, tuple[str | None, ...]] = {
+    "pooling": (None, "mean", "cls"),
+    "dtype": ("auto", "float32", "bfloat16", "float16"),
+    "overwrite": ("missing", "always", "never"),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,17 +68,23 @@ class Request:
     offline: bool = False
     revision: str | None = None
 
+    def __post_init__(self) -> None:
+        for name, allowed in _ALLOWED.items():
+            if getattr(self, name) not in allowed:
+                known = ", ".join(value for value in allowed if value)
+                raise UsageError(f"{name} '{getattr(self, name)}' is not allowed; there are {known}")
+
 
 class Options(TypedDict, total=False):
     """The optional arguments of :func:`evaluate`, as in :class:`Request`."""
 
-    languages: Sequence[str]
+    languages: Sequence[str] | str
     data: str
-    output: Path | None
-    split: Sequence[str]
-    changes: Sequence[str]
+    output: Path | str | None
+    split: Sequence[str] | str
+    changes: Sequence[str] | str
     protocol: str | None
-    layer: str | None
+    layer: str | int | None
     pooling: Literal["mean", "cls"] | None
     special_tokens: bool
     max_length: int | None
@@ -115,9 +129,20 @@ def evaluate(
     Raises:
         HarnessError: Nothing could be computed. Single units that fail are in ``run.failures``.
     """
-    request = Request(model=model, tasks=[tasks] if isinstance(tasks, str) else tasks, **options)
+    plain: dict[str, Any] = {"model": str(model), "tasks": _several(tasks), **options}
+    for name in ("languages", "split", "changes"):
+        plain[name] = _several(options.get(name, ()))
+    for name, kind in (("output", Path), ("layer", str)):
+        if plain.get(name) is not None:
+            plain[name] = kind(plain[name])
+    request = Request(**plain)
     catalog = load_catalog(plugins)
     return carry_out(prepare(request, catalog), catalog)
+
+
+def _several(value: object) -> tuple[str, ...]:
+    """One string or several, as several."""
+    return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, Iterable) else ()
 
 
 def prepare(request: Request, catalog: Catalog) -> Prepared:
@@ -198,6 +223,9 @@ def carry_out(prepared: Prepared, catalog: Catalog, listener: Listener | None = 
             fail_fast=request.fail_fast,
         )
         try:
+            if pending:
+                _check_cache(session.home)
+                session.open()
             road.compute(pending, outcome)
         except KeyboardInterrupt:
             book.write("interrupted", outcome)
@@ -209,6 +237,16 @@ def carry_out(prepared: Prepared, catalog: Catalog, listener: Listener | None = 
         run = open_run(prepared.folder)
         report.write(run, catalog.suites)
         return run
+
+
+def _check_cache(folder: Path) -> None:
+    """Find out before anything is computed that vectors could not be kept; raises OutputError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise files.output_error(folder, error, ADVICE) from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -256,6 +294,10 @@ class _Book:
     def _units(self, outcome: Outcome) -> list[Mapping[str, Any]]:
         """This plan's units, and after them those of earlier selections in the same folder."""
         scored = {record.unit for record in self.writer.records}
+        waiting = {
+            (self.prepared.plan.units[number].task.name, self.prepared.plan.units[number].language)
+            for number in pending_units(self.prepared.plan, self.catalog, self.writer, again=False)
+        }
         entries: dict[tuple[str, str], Mapping[str, Any]] = {}
         for unit in self.prepared.plan.units:
             key = (unit.task.name, unit.language)
@@ -264,11 +306,11 @@ class _Book:
                 "task": unit.task.name,
                 "language": unit.language,
                 "split": unit.split,
-                "status": "failed" if error else "done" if key in scored else "missing",
+                "status": "failed" if error else "missing" if key in waiting else "done",
                 "error": error,
                 "seconds": round(outcome.seconds.get(key, 0.0), 3),
             }
-        for entry in self.writer.earlier_units:
+        for entry in self.writer.earlier_units(scored):
             entries.setdefault((entry["task"], entry["language"]), entry)
         return list(entries.values())
 

@@ -60,7 +60,6 @@ class Checkpoint:
     Attributes:
         name: As the user gave it.
         folder: Where the encoder's files are (inside a sentence-transformers folder it may be a sub-folder).
-        root: The folder that was given.
         revision: Commit hash on the hub, or None for a local folder.
         config: Content of config.json.
         weights: Digest of weights, configuration and pooling modules.
@@ -72,7 +71,6 @@ class Checkpoint:
 
     name: str
     folder: Path
-    root: Path
     revision: str | None
     config: Mapping[str, Any]
     weights: str
@@ -104,6 +102,13 @@ def open_checkpoint(name: str, *, revision: str | None = None, offline: bool = F
         ModelError: No such folder or repository, or a part is missing or cut short.
     """
     root, found_revision = _locate(name, revision, offline)
+    try:
+        return _described(name, root, found_revision)
+    except (OSError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"{root}: damaged or not readable ({type(error).__name__}: {error})") from error
+
+
+def _described(name: str, root: Path, revision: str | None) -> Checkpoint:
     modules = _modules(root)
     first = next((module for module in modules if module["type"].endswith("Transformer")), None)
     folder = root / str(first["path"]) if first else root
@@ -117,8 +122,7 @@ def open_checkpoint(name: str, *, revision: str | None = None, offline: bool = F
     return Checkpoint(
         name=name,
         folder=folder,
-        root=root,
-        revision=found_revision,
+        revision=revision,
         config=config,
         weights=_weights_digest(config, weights, pooling, dense),
         tokenizer=digests.of_value({file: _digest_if_there(folder / file) for file in _TOKENIZER_FILES}, 32),
@@ -134,7 +138,7 @@ def _locate(name: str, revision: str | None, offline: bool) -> tuple[Path, str |
         return folder.resolve(), None
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", name) or name.startswith("."):
         raise ModelError(f"no model folder {name}; give a folder, a hub id (owner/name) or 'sample'")
-    patterns = ["*.json", "*.txt", "*.model", "*.safetensors", "pytorch_model*.bin"]
+    patterns = ["*.json", "*.txt", "*.model", "*.safetensors", "pytorch_model*.bin", "*/pytorch_model.bin"]
     try:
         found = hub.snapshot(name, kind="model", revision=revision, patterns=patterns, offline=offline)
     except hub.NotToBeHadError as error:

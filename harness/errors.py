@@ -9,7 +9,6 @@ HarnessError                    2   something the user can mend; one line, no tr
 ├── DataError                   2   a file or data set that is missing or malformed
 ├── ModelError                  2   a checkpoint that cannot be opened or gives no finite numbers
 ├── OutputError                 2   an output folder that cannot be used
-└── IncompleteRunError          3   some units failed; the others are done and written
 """
 
 from __future__ import annotations
@@ -70,9 +69,3 @@ class ModelError(HarnessError):
 
 class OutputError(HarnessError):
     """An output folder that cannot be used."""
-
-
-class IncompleteRunError(HarnessError):
-    """Some units of a run failed; the others are done and written."""
-
-    exit_code = 3

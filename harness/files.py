@@ -102,7 +102,9 @@ def atomic(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def output_error(path: Path, error: OSError) -> OutputError:
+def output_error(
+    path: Path, error: OSError, advice: str = "choose another folder with --output"
+) -> OutputError:
     """The one-line form of a failed write."""
     if error.errno == errno.ENOSPC:
         return OutputError(

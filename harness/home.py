@@ -7,6 +7,8 @@ from pathlib import Path
 
 import platformdirs
 
+ADVICE = "choose another cache folder with the environment variable HARNESS_HOME"
+
 
 def home() -> Path:
     """The folder; it may not exist yet."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 import tarfile
 from collections.abc import Iterator, Sequence
@@ -87,7 +88,9 @@ def fetch(tasks: Sequence[TaskSpec], *, offline: bool = False) -> list[Item]:
                         f"{item.origin} {item.path}: SHA-256 {item.sha256}, but {before.sha256} was fetched before"
                     )
                 items.append(item)
-    kept = {(item.task, item.origin, item.path): item for item in [*noted.values(), *items]}
+    fetched, pinned = {task.name for task in tasks}, {item.origin for item in items}
+    current = [item for item in noted.values() if item.task not in fetched or item.origin in pinned]
+    kept = {(item.task, item.origin, item.path): item for item in [*current, *items]}
     _write_manifest(manifest_path(), list(kept.values()))
     return items
 
@@ -104,7 +107,11 @@ def verify(tasks: Sequence[TaskSpec], location: DataLocation) -> list[str]:
     names = {task.name for task in tasks}
     noted = read_manifest(manifest_path() if location.folder is None else location.folder / MANIFEST)
     mine = [item for item in noted if item.task in names]
-    if not mine:
+    if location.kind == "sample":
+        raise DataError("the sample comes with the harness and has no checksums; verify hub or a folder")
+    unnoted = sorted(names - {item.task for item in mine})
+    if unnoted:
+        names = set(unnoted)
         where = (
             "nothing was fetched yet; run 'harness data fetch'"
             if location.folder is None
@@ -209,6 +216,8 @@ def unpack(archive_path: Path, target: Path | None = None) -> list[Item]:
 
 
 def _unpack_one(archive: tarfile.TarFile, item: Item, target: Path | None, where: Path) -> None:
+    if item.origin != "files" and not re.fullmatch(r"[\w.-]+/[\w.-]+@[0-9a-f]{40}", item.origin):
+        raise DataError(f"{where}: origin {item.origin} is not owner/name@revision")
     if PurePosixPath(item.path).is_absolute() or ".." in PurePosixPath(item.path).parts:
         raise DataError(f"{where}: path {item.path} leads outside")
     if item.origin == "files" and target is None:

@@ -185,6 +185,7 @@ class Road:
             caveats=(*_caveats(unit, self.plan), *predictions.caveats),
             facts=dict(predictions.facts),
             inputs={
+                "max_length": space.max_length,
                 "texts": unit.examples,
                 "distinct": len(unit.texts),
                 "empty": unit.empty,
@@ -209,6 +210,10 @@ def _caveats(unit: Unit, plan: Plan) -> Iterator[str]:
         yield "built-in sample, not the data set"
     if unit.split != unit.task.split:
         yield f"split {unit.split}, the task's own is {unit.task.split}"
+    if unit.cut_at is not None:
+        yield f"texts are cut at {unit.cut_at} tokens, not where the protocol says"
+    if plan.checkpoint.family == "xmod":
+        yield "XMOD read every language through the adapter of its default language"
     for name, value in sorted(unit.changes.items()):
         yield f"{name} was set to {value}"
 
@@ -236,8 +241,13 @@ class _Encoding:
         for group in np.unique(unit.owner).tolist():
             while group in self._waiting:
                 self._encode(self._waiting[0])
-            if group in self._failed:
-                raise ModelError(self._failed[group])
+        embedder = self._road.session.embedder(unit.max_length)
+        if embedder.missing(unit.texts):
+            broken = [embedder.broken[key] for key in unit.texts.tolist() if key in embedder.broken]
+            failed = [
+                self._failed[group] for group in np.unique(unit.owner).tolist() if group in self._failed
+            ]
+            raise ModelError(f"{unit.name}: {[*broken, *failed, 'its texts could not be encoded'][0]}")
 
     def _encode(self, group: int) -> None:
         """Encode the texts of a group, after starting on the tokens of the next one."""
@@ -256,9 +266,8 @@ class _Encoding:
             raise
         # torch and the tokenizers raise errors of many kinds; the model is what they have in common.
         except Exception as error:  # noqa: BLE001
-            names = ", ".join(unit.name for unit in self._groups[group])
             kind = "" if isinstance(error, HarnessError) else f"{type(error).__name__} while the model ran: "
-            self._failed[group] = f"{names}: {kind}{' '.join(str(error).split())}"
+            self._failed[group] = f"{kind}{' '.join(str(error).split())}"
 
     def _prepare(self, group: int) -> None:
         if group in self._ahead:

@@ -55,6 +55,7 @@ class Unit:
         split: Of the data; ``tuning`` the split for thresholds, where there is another.
         protocol: Name of the protocol.
         changes: Settings of the format that are not the task's own.
+        cut_at: The length that the user asked for, None for the protocol's own.
         spaces: One set of records for each.
         main: The space of the task's main number.
         source: Where the rows came from; ``data`` their fingerprint.
@@ -73,6 +74,7 @@ class Unit:
     spaces: tuple[Space, ...]
     main: Space
     changes: Mapping[str, str] = field(default_factory=dict)
+    cut_at: int | None = None
     tuning: str | None = None
     source: str = ""
     data: str = ""
@@ -90,7 +92,10 @@ class Unit:
 
     def variant(self, space: Space, view: str) -> str:
         """What tells this unit's numbers in a space and view from others of the same task."""
-        changed = ",".join(f"{name}={value}" for name, value in sorted(self.changes.items()))
+        odd = {**self.changes, **({"split": self.split} if self.split != self.task.split else {})}
+        if self.cut_at is not None:
+            odd["length"] = str(self.cut_at)
+        changed = ",".join(f"{name}={value}" for name, value in sorted(odd.items()))
         encoding = space.variant(f"{self.protocol}+{changed}" if changed else self.protocol)
         return f"{encoding}.{view}" if view else encoding
 

@@ -102,6 +102,7 @@ def _unit(
         split=entry.split,
         protocol=protocol,
         changes=changes,
+        cut_at=settings.max_length,
         spaces=spaces,
         main=main,
     )

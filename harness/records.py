@@ -35,7 +35,7 @@ class Record:
         value: Percent, 0-100; ``stderr`` in percent points.
         n: Items scored.
         higher_is_better: Direction of the metric.
-        main: Whether it is the task's main number.
+        main: Whether it is the task's main number in the main encoding: the protocol's, or the last of those asked for.
         limited: Number of items asked for by ``--limit``, or None.
         items: Digest of the ids of the scored items.
         caveats: Why it must not be averaged or compared with published numbers.

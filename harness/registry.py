@@ -20,7 +20,7 @@ from typing import Any, Literal, TypeVar
 import pluggy
 
 from harness import digests, hooks
-from harness.errors import PluginError, UnknownNameError
+from harness.errors import PluginError, UnknownNameError, UsageError
 from harness.metric import Metric
 from harness.spec import TaskSpec
 from harness.suite import Suite
@@ -76,6 +76,9 @@ class Catalog:
             UnknownNameError: With the nearest names, and the plugins that were set aside.
         """
         if name not in self.tasks:
+            if name in self.suites:
+                tasks = ", ".join(entry.task for entry in self.suites[name].tasks)
+                raise UsageError(f"'{name}' is a suite, not a task; its tasks are {tasks}")
             raise UnknownNameError("task", name, [*self.tasks, *self.suites], self._set_aside())
         return self.tasks[name]
 

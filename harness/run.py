@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -104,6 +104,8 @@ class RunWriter:
         self._lock = self._locked()
         try:
             self._check_identity(identity)
+            for left in self.folder.rglob(".*.tmp"):  # of killed processes: the lock is ours
+                left.unlink(missing_ok=True)
             self._records = {
                 (*record.unit, record.variant, record.metric): record for record in read_records(self._path)
             }
@@ -175,10 +177,11 @@ class RunWriter:
         self._records.update({(*record.unit, record.variant, record.metric): record for record in records})
         write_records(self._path, list(self._records.values()))
 
-    @property
-    def earlier_units(self) -> Sequence[Mapping[str, Any]]:
-        """The units that the folder's manifest listed as done when it was opened."""
-        return [unit for unit in self._before.get("units", ()) if unit["status"] == "done"]
+    def earlier_units(self, scored: set[tuple[str, str]]) -> Iterator[Mapping[str, Any]]:
+        """The units that the folder's manifest listed when it was opened and that have records."""
+        for unit in self._before.get("units", ()):
+            if (unit["task"], unit["language"]) in scored:
+                yield {**unit, "status": "done", "error": ""}
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
         """Write ``run.json``."""

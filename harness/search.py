@@ -28,7 +28,7 @@ Search: TypeAlias = Callable[[Vectors, Vectors, int], tuple[Scores, Indices]]
 
 _QUERY_BLOCK = 16_384
 _BASE_BLOCK = 65_536
-_RESCORE_BLOCK = 1_024
+_RESCORE_NUMBERS = 16_000_000
 _SPARE = 8
 _WIDEST = 1_024
 _UNIT_ROUNDOFF = 2.0**-24
@@ -140,8 +140,9 @@ def _largest_norm(vectors: Vectors) -> float:
 def _rescored(queries: Vectors, pool: Vectors, found: Indices) -> tuple[Scores, Indices]:
     """Candidates with float64 scores, ordered by score, then row."""
     scores = np.empty(found.shape, dtype=np.float64)
-    for start in range(0, len(queries), _RESCORE_BLOCK):
-        block = slice(start, start + _RESCORE_BLOCK)
+    size = max(1, _RESCORE_NUMBERS // (found.shape[1] * queries.shape[1]))
+    for start in range(0, len(queries), size):
+        block = slice(start, start + size)
         near = pool[found[block]].astype(np.float64)
         scores[block] = np.einsum("qd,qkd->qk", queries[block].astype(np.float64), near)
     return _ordered(scores, found)
@@ -151,13 +152,16 @@ def _exhaustive(queries: Vectors, pool: Vectors, k: int) -> tuple[Scores, Indice
     """Exact neighbours where so many vectors are nearly equal that candidates cannot be told apart in float32."""
     scores = np.empty((len(queries), k), dtype=np.float64)
     rows = np.empty((len(queries), k), dtype=np.int64)
-    for number, query in enumerate(queries.astype(np.float64)):
+    size = max(1, _RESCORE_NUMBERS // len(pool))
+    for start in range(0, len(queries), size):
+        asked = queries[start : start + size].astype(np.float64)
         lows = range(0, len(pool), _BASE_BLOCK)
-        every = np.concatenate([pool[low : low + _BASE_BLOCK].astype(np.float64) @ query for low in lows])
-        edge = np.partition(every, len(every) - k)[len(every) - k]
-        near = np.flatnonzero(every >= edge)
-        order = np.lexsort((near, -every[near]))[:k]
-        scores[number], rows[number] = every[near[order]], near[order]
+        every = np.hstack([asked @ pool[low : low + _BASE_BLOCK].astype(np.float64).T for low in lows])
+        for number, row in enumerate(every, start=start):
+            edge = np.partition(row, len(row) - k)[len(row) - k]
+            near = np.flatnonzero(row >= edge)
+            order = np.lexsort((near, -row[near]))[:k]
+            scores[number], rows[number] = row[near[order]], near[order]
     return scores, rows
 
 

@@ -44,7 +44,11 @@ class DataLocation:
         folder = Path(text)
         if not folder.is_dir():
             raise DataError(f"data folder {folder} does not exist; give a folder, 'hub' or 'sample'")
-        if not any(folder.iterdir()):
+        try:
+            empty = not any(folder.iterdir())
+        except OSError as error:
+            raise DataError(f"data folder {folder} cannot be read ({error.strerror})") from error
+        if empty:
             raise DataError(f"data folder {folder} is empty")
         return cls(kind="files", folder=folder.resolve())
 

@@ -409,7 +409,8 @@ def test_empty_and_overlong_texts_are_counted_and_shown(cli: Cli, tmp_path: Path
     said = cli("eval", "-m", "sample", "-t", "tatoeba", "-l", "de", "--data", folder, "-o", run, "--json")
     assert said.code == 0, said.err
     for record in json.loads(said.out)["records"]:
-        assert record["inputs"] == {"texts": 8, "distinct": 8, "empty": 2, "truncated": 1}
+        counts = {"texts": 8, "distinct": 8, "empty": 2, "truncated": 1}
+        assert record["inputs"] == {**counts, "max_length": 128}
     report = (run / "report.md").read_text(encoding="utf-8")
     assert "- empty texts: tatoeba/de 2\n" in report
     assert "- texts cut at the length limit: tatoeba/de 1\n" in report

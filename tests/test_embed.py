@@ -118,7 +118,7 @@ def plainly(encoder: Encoder, pooling: str, *, special: bool, length: int) -> li
                 input_ids=torch.tensor([encoding["input_ids"]]), output_hidden_states=True
             )
         states = [*output.hidden_states[:-1], output.last_hidden_state]
-        keep = [special or not mark for mark in encoding["special_tokens_mask"]]
+        keep = [special or pooling == "cls" or not mark for mark in encoding["special_tokens_mask"]]
         keep = keep if any(keep) else [True] * len(keep)
         rows.append([_pooled(state[0].numpy()[keep], pooling) for state in states])
     return [np.stack([row[layer] for row in rows]) for layer in range(encoder.depth + 1)]

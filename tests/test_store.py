@@ -212,11 +212,8 @@ def test_a_store_whose_folder_was_cleared_is_empty_when_opened_again(tmp_path: P
     assert _numbers(_open(tmp_path), "a") == [5]
 
 
-def test_vectors_are_written_when_enough_have_gathered(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "_FLUSH_BYTES", 2 * DIMENSION * 4)
-    store = _open(tmp_path)
+def test_vectors_are_written_when_enough_have_gathered(tmp_path: Path) -> None:
+    store = EmbeddingStore(tmp_path, SPACE, DIMENSION, flush_bytes=2 * DIMENSION * 4)
     _add(store, ["a", "b"], [1, 2])
     assert not _segments(store)
     _add(store, ["c"], [3])

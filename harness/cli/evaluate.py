@@ -115,9 +115,13 @@ def command(dry_run: bool, as_json: bool, **options: Any) -> int:
 def _tell_github(run: Run) -> None:
     """Append the report to the job summary where GitHub Actions offers one."""
     summary = os.environ.get("GITHUB_STEP_SUMMARY")
-    if summary:
+    if not summary:
+        return
+    try:
         with Path(summary).open("a", encoding="utf-8") as stream:
             stream.write((run.folder / "report.md").read_text(encoding="utf-8"))
+    except OSError as error:
+        click.echo(f"harness: the job summary {summary} cannot be written ({error.strerror})", err=True)
 
 
 def _request(options: dict[str, Any]) -> Request:

@@ -84,8 +84,9 @@ def _run(arguments: list[str], *, debug: bool) -> int:
         return _told(error, str(error), error.exit_code, debug=debug)
     except (KeyboardInterrupt, click.Abort) as error:
         return _told(error, "interrupted; the same command goes on from here", INTERRUPTED, debug=debug)
-    except BrokenPipeError:
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - nobody reads on; keep exit quiet
+    except (
+        SystemExit
+    ):  # click's way to say that nobody reads standard output any more; no regression was found
         return 0
     except Exception as error:  # noqa: BLE001 - a defect of ours: still one line, unless --debug
         text = f"internal error, please report it (--debug shows more): {type(error).__name__}: {error}"

@@ -91,6 +91,7 @@ class Bars:
 
     def failed(self, unit: Unit, error: str) -> None:
         """See :class:`harness.progress.Listener`."""
+        self._progress.advance(self._units)
         self._progress.console.print(
             f"{unit.name} failed: {error}", style="red", highlight=False, markup=False
         )

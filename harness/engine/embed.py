@@ -19,7 +19,7 @@ from harness import digests
 from harness.checkpoints import Checkpoint
 from harness.engine import batching
 from harness.engine.load import Encoder, hidden_states
-from harness.engine.store import EmbeddingStore
+from harness.engine.store import FLUSH_BYTES, EmbeddingStore
 from harness.engine.tokens import Tokens, tokenise
 from harness.errors import ModelError
 from harness.plan import ENGINE_VERSION, Space
@@ -51,12 +51,14 @@ class Embedder:
         stores: By space; all spaces have the same ``max_length``.
         batch_tokens: Tokens per batch.
         work: Counts of what was done.
+        broken: Digests of texts without a finite vector, with what is wrong.
     """
 
     encoder: Encoder
     stores: Mapping[Space, EmbeddingStore]
     batch_tokens: int
     work: Work = field(default_factory=Work)
+    broken: dict[bytes, str] = field(default_factory=dict)
 
     @property
     def max_length(self) -> int:
@@ -82,7 +84,7 @@ class Embedder:
         number of texts.
 
         Raises:
-            ModelError: A vector is not finite, or a single sequence does not fit the device's memory.
+            ModelError: A single sequence does not fit the device's memory.
         """
         start = 0
         for tokens in blocks:
@@ -105,10 +107,26 @@ class Embedder:
                 continue
             place = np.repeat(np.arange(len(batch.rows)), first[batch.rows + 1] - first[batch.rows])
             for space, vectors in self._run(batch, tokens, list(self.stores)).items():
-                mine = [texts[int(index)] for index in members]
-                _check_finite(vectors, mine, place, space, self.encoder)
-                self.stores[space].add(keys[members], vectors[place], tokens.before[members])
+                good: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(vectors), axis=1)
+                if not good.all():
+                    self._note(keys[members], [texts[int(index)] for index in members], good[place], space)
+                kept = np.flatnonzero(good[place])
+                self.stores[space].add(
+                    keys[members[kept]], vectors[place[kept]], tokens.before[members[kept]]
+                )
             self.work.sentences += len(members)
+
+    def _note(
+        self, keys: NDArray[np.bytes_], texts: list[str], good: NDArray[np.bool_], space: Space
+    ) -> None:
+        """Remember the texts that have no finite vector; they are not stored."""
+        dtype = str(self.encoder.dtype).removeprefix("torch.")
+        for key, text, fine in zip(keys.tolist(), texts, good.tolist(), strict=True):
+            if not fine:
+                self.broken[key] = (
+                    f"{self.encoder.checkpoint.name}, layer {space.layer}: the vector of {text[:60]!r} is NaN or "
+                    f"infinite in {dtype}; try --dtype float32, and check the weights if that does not help"
+                )
 
     def _run(
         self, batch: batching.Batch, tokens: Tokens, spaces: Sequence[Space]
@@ -167,7 +185,11 @@ def _forward(
     for space in spaces:
         kept = None
         if batch.padded or not space.special_tokens:
-            kept = inside if space.special_tokens else _without_special(inside, tokens.special[places])
+            kept = (
+                inside
+                if space.special_tokens or space.pooling == "cls"
+                else _without_special(inside, tokens.special[places])
+            )
         vectors[space] = _vector(encoder, states[space.layer], kept, space, floor)[: len(batch.rows)]
     return {space: vector.cpu().numpy() for space, vector in vectors.items()}
 
@@ -230,31 +252,14 @@ def pool(state: Tensor, kept: Tensor | None, pooling: str) -> Tensor:
     return total / (counts.sqrt() if pooling == "mean_sqrt_len" else counts)
 
 
-def _check_finite(
-    vectors: NDArray[np.float32],
-    texts: list[str],
-    place: NDArray[np.int64],
-    space: Space,
-    encoder: Encoder,
-) -> None:
-    finite: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(vectors), axis=1)
-    bad = ~finite
-    if bad.any():
-        first = texts[int(np.flatnonzero(bad[place])[0])]
-        raise ModelError(
-            f"{encoder.checkpoint.name}, layer {space.layer}: {int(bad.sum())} vectors of a batch of {len(bad)} are NaN or "
-            f"infinite in {str(encoder.dtype).removeprefix('torch.')}, the first for {first[:60]!r}; try --dtype float32, "
-            "and check the weights if that does not help"
-        )
-
-
 def open_stores(
     home: Path, encoder: Encoder, spaces: Sequence[Space], *, dtype: str, device: str
 ) -> dict[Space, EmbeddingStore]:
-    """The stores of the spaces below a cache folder."""
+    """The stores of the spaces below a cache folder, which share the memory for what waits to be written."""
+    share = FLUSH_BYTES // max(1, len(spaces))
     return {
         space: EmbeddingStore(
-            home, space_key(space, encoder.checkpoint, dtype, device), encoder.dimension(space.layer)
+            home, space_key(space, encoder.checkpoint, dtype, device), encoder.dimension(space.layer), share
         )
         for space in spaces
     }

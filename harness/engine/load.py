@@ -6,7 +6,6 @@ Knows transformers and its exceptions to the rule; knows nothing about sentences
 from __future__ import annotations
 
 import contextlib
-import inspect
 import re
 import warnings
 from collections.abc import Iterator, Sequence
@@ -87,22 +86,24 @@ def load_encoder(checkpoint: Checkpoint, *, device: str, dtype: str) -> Encoder:
         ModelError: The folder cannot be opened, or weights other than heads are missing.
     """
     with _quiet(checkpoint):
-        tokenizer: Any = AutoTokenizer.from_pretrained(str(checkpoint.folder), local_files_only=True)
+        tokenizer: Any = AutoTokenizer.from_pretrained(
+            str(checkpoint.folder), local_files_only=True, trust_remote_code=False
+        )
         model = _open_model(checkpoint, _DTYPES[dtype])
-    model = model.to(device).eval()
-    depth = checkpoint.depth
-    hidden = _probe(checkpoint, model, depth)
-    return Encoder(
-        checkpoint=checkpoint,
-        model=model,
-        tokenizer=tokenizer,
-        dense=_dense(checkpoint.dense).to(device, torch.float32).eval(),
-        blocks=_blocks(model, depth, hidden),
-        device=torch.device(device),
-        dtype=_DTYPES[dtype],
-        depth=depth,
-        hidden_size=int(hidden[-1].shape[-1]),
-    )
+        model = model.to(device).eval()
+        depth = checkpoint.depth
+        hidden = _probe(checkpoint, model, depth)
+        return Encoder(
+            checkpoint=checkpoint,
+            model=model,
+            tokenizer=tokenizer,
+            dense=_dense(checkpoint.dense).to(device, torch.float32).eval(),
+            blocks=_blocks(model, depth, hidden),
+            device=torch.device(device),
+            dtype=_DTYPES[dtype],
+            depth=depth,
+            hidden_size=int(hidden[-1].shape[-1]),
+        )
 
 
 @contextlib.contextmanager
@@ -130,10 +131,15 @@ def _quiet(checkpoint: Checkpoint) -> Iterator[None]:
 
 def _open_model(checkpoint: Checkpoint, dtype: torch.dtype) -> nn.Module:
     folder = str(checkpoint.folder)
-    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     # Pickled weights load with weights_only, or not at all; transformers sees to that.
     loaded: Any = AutoModel.from_pretrained(
-        folder, config=config, dtype=dtype, local_files_only=True, output_loading_info=True
+        folder,
+        config=config,
+        dtype=dtype,
+        local_files_only=True,
+        output_loading_info=True,
+        trust_remote_code=False,
     )
     model, info = loaded
     missing = sorted(key for key in info["missing_keys"] if "pooler." not in key)
@@ -166,7 +172,9 @@ def _dense(folders: Sequence[Path]) -> nn.Module:
         linear = nn.Linear(config["in_features"], config["out_features"], bias=config.get("bias", True))
         safe = folder / "model.safetensors"
         state = (
-            load_file(safe) if safe.is_file() else torch.load(folder / "pytorch_model.bin", weights_only=True)
+            load_file(safe)
+            if safe.is_file()
+            else torch.load(folder / "pytorch_model.bin", weights_only=True, map_location="cpu")
         )
         linear.load_state_dict({key.removeprefix("linear."): value for key, value in state.items()})
         activation = str(config.get("activation_function", "torch.nn.modules.linear.Identity")).rsplit(
@@ -254,8 +262,3 @@ def hidden_states(encoder: Encoder, layers: Sequence[int], inputs: dict[str, Any
         output: Any = encoder.model(**inputs, output_hidden_states=True)
     found = {layer: output.hidden_states[layer] for layer in wanted if layer < encoder.depth}
     return {**found, **({encoder.depth: output.last_hidden_state} if encoder.depth in wanted else {})}
-
-
-def accepted_arguments(model: nn.Module) -> frozenset[str]:
-    """Names of the arguments that a model's forward pass takes."""
-    return frozenset(inspect.signature(model.forward).parameters)

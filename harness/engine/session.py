@@ -42,6 +42,10 @@ class Session:
         """The model, opened on first use."""
         return load.load_encoder(self.plan.checkpoint, device=self.device, dtype=self.dtype)
 
+    def open(self) -> None:
+        """Open the model now; raises ModelError."""
+        _ = self.encoder
+
     @property
     def neighbours(self) -> Neighbours:
         """Exact search on the session's device."""

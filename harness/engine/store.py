@@ -7,6 +7,7 @@ processes may read and write at once. Where a text occurs in several segments th
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -20,9 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import digests, files
+from harness.home import ADVICE
 
-_FLUSH_BYTES = 128 << 20
+FLUSH_BYTES = 128 << 20
 _FLUSH_SECONDS = 20.0
+_STALE_SECONDS = 86_400.0
 _IN_MEMORY_BYTES = 1 << 30
 
 Keys = NDArray[np.bytes_]
@@ -36,12 +39,16 @@ class EmbeddingStore:
         home: Folder of all stores.
         space: What the vectors mean, a JSON value; its digest names the folder.
         dimension: Of the vectors.
+        flush_bytes: How much may wait in memory.
     """
 
-    def __init__(self, home: Path, space: Mapping[str, Any], dimension: int) -> None:
+    def __init__(
+        self, home: Path, space: Mapping[str, Any], dimension: int, flush_bytes: int = FLUSH_BYTES
+    ) -> None:
         self.folder = home / digests.of_value(space, 24)
         self.dimension = dimension
         self._space = space
+        self._flush_bytes = flush_bytes
         self._pending: dict[bytes, int] = {}
         self._pending_vectors: list[Vectors] = []
         self._pending_tokens: list[NDArray[np.int32]] = []
@@ -50,7 +57,15 @@ class EmbeddingStore:
         self._segments: list[tuple[Vectors, NDArray[np.int32]]] = []
         self._keys: Keys = np.empty(0, dtype="S16")
         self._where: NDArray[np.int64] = np.empty((0, 2), dtype=np.int64)
+        self._clear_stale_drafts()
         self._read()
+
+    def _clear_stale_drafts(self) -> None:
+        """Remove what killed processes left; a draft of a living one is younger."""
+        for draft in self.folder.glob(".draft-*"):
+            with contextlib.suppress(OSError):
+                if time.time() - draft.stat().st_mtime > _STALE_SECONDS:
+                    shutil.rmtree(draft, ignore_errors=True)
 
     def _read(self) -> None:
         """Open every whole segment and index its keys."""
@@ -95,7 +110,7 @@ class EmbeddingStore:
         self._pending_vectors.append(vectors)
         self._pending_tokens.append(tokens)
         late = time.monotonic() - self._flushed > _FLUSH_SECONDS
-        if late or self._pending_rows * self.dimension * 4 > _FLUSH_BYTES:
+        if late or self._pending_rows * self.dimension * 4 > self._flush_bytes:
             self.flush()
 
     def flush(self) -> None:
@@ -109,7 +124,7 @@ class EmbeddingStore:
         try:
             self._write()
         except OSError as error:
-            raise files.output_error(self.folder, error) from error
+            raise files.output_error(self.folder, error, ADVICE) from error
         self._pending, self._pending_vectors, self._pending_tokens, self._pending_rows = {}, [], [], 0
         self._flushed = time.monotonic()
         self._read()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+# Texts given to the tokenizer at once; what it returns takes kilobytes a text.
+_CHUNK = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,23 +34,27 @@ class Tokens:
 
 def tokenise(tokenizer: Any, texts: Sequence[str], max_length: int) -> Tokens:
     """Token ids of texts, cut to ``max_length``; texts with equal ids become one sequence."""
-    ids, special, before = _encoded(tokenizer, list(texts), max_length)
+    flat: list[NDArray[np.int32]] = []
+    special: list[NDArray[np.bool_]] = []
+    before: list[int] = []
+    for start in range(0, len(texts), _CHUNK):
+        ids, marks, lengths = _encoded(tokenizer, list(texts[start : start + _CHUNK]), max_length)
+        flat += [np.array(row, dtype=np.int32) for row in ids]
+        special += [np.array(row, dtype=np.bool_) for row in marks]
+        before += lengths
     numbers: dict[bytes, int] = {}
     kept: list[int] = []
     sequence = np.empty(len(texts), dtype=np.int64)
-    flat = [np.array(row, dtype=np.int32) for row in ids]
     for index, row in enumerate(flat):
         number = numbers.setdefault(row.tobytes(), len(kept))
         if number == len(kept):
             kept.append(index)
         sequence[index] = number
-    lengths = np.array([len(flat[index]) for index in kept], dtype=np.int64)
+    counts = np.array([len(flat[index]) for index in kept], dtype=np.int64)
     return Tokens(
         ids=np.concatenate([flat[index] for index in kept]) if kept else np.empty(0, dtype=np.int32),
-        special=np.array(
-            list(itertools.chain.from_iterable(special[index] for index in kept)), dtype=np.bool_
-        ),
-        starts=np.concatenate([[0], np.cumsum(lengths)]),
+        special=np.concatenate([special[index] for index in kept]) if kept else np.empty(0, dtype=np.bool_),
+        starts=np.concatenate([[0], np.cumsum(counts)]),
         sequence=sequence,
         before=np.array(before, dtype=np.int32),
     )

@@ -94,7 +94,7 @@ class Nearest(Search):
             [index for index, sentence in enumerate(queries.sentences) if sentence.gold], dtype=np.int64
         )
         if self.margin == "absolute":
-            _, found = neighbours(queries.vectors[asked], base.vectors, 1)
+            _, found = neighbours(_taken(queries.vectors, asked.tolist()), base.vectors, 1)
             best = found[:, 0]
         else:
             both = search.both_ways(queries.vectors, base.vectors, self.k, neighbours)
@@ -228,7 +228,7 @@ def _distinct(pool: Pool) -> _Distinct:
             gold.append(set())
         gold[place].update(sentence.gold)
         first[sentence.id] = ids[place]
-    return _Distinct(ids=ids, vectors=pool.vectors[np.array(rows, dtype=np.int64)], gold=gold, first=first)
+    return _Distinct(ids=ids, vectors=_taken(pool.vectors, rows), gold=gold, first=first)
 
 
 def _neighbours(text: str) -> int:
@@ -279,7 +279,10 @@ class Retrieval(Format):
         """``margin``, ``k`` and, for mining, ``retrieval`` can be changed (see :class:`harness.formats.base.Format`)."""
         searches = self.searches
         for name, text in changes.items():
-            touched = [hasattr(search, name) for search in searches]
+            touched = [
+                hasattr(search, name) and getattr(search, "margin", "") != "absolute"
+                for search in self.searches
+            ]
             if name not in _SETTINGS or not any(touched):
                 raise UsageError(f"no setting '{name}' here; there are {', '.join(_SETTINGS)}")
             value = _SETTINGS[name](text)

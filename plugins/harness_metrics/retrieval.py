@@ -44,10 +44,10 @@ WEIGHTED_F1 = Metric(
 
 XSIM_ERROR = Metric(
     name="xsim_error",
-    signature="xsim_error|ratio|k4|v1",
+    signature="xsim_error|margin|v1",
     parts=wrong,
     combine=lambda means: means["wrong"],
-    doc="Error rate of cross-lingual similarity search by ratio margin over 4 neighbours, in percent; lower is better. "
+    doc="Error rate of cross-lingual similarity search by margin, in percent; lower is better. "
     "Paper: Artetxe & Schwenk 2019 (arXiv 1812.10464). Official scorer: xsim in facebookresearch/LASER.",
     higher_is_better=False,
 )

@@ -8,7 +8,7 @@ HarnessError                    2   something the user can mend; one line, no tr
 ├── SpecError                   2   a TaskSpec, Metric or Suite that contradicts itself
 ├── DataError                   2   a file or data set that is missing or malformed
 ├── ModelError                  2   a checkpoint that cannot be opened or gives no finite numbers
-├── OutputError                 2   an output folder that cannot be used
+└── OutputError                 2   an output folder that cannot be used
 """
 
 from __future__ import annotations

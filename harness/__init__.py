@@ -14,10 +14,20 @@ from harness.errors import (
     SpecError,
     UsageError,
 )
-from harness.formats.base import Example, Format, Head, Json, Predictions
+from harness.formats.base import Example, Format, Head, HeadFormat, Json, Predictions, VectorFormat
 from harness.hooks import hookimpl, hookspec
 from harness.metric import Metric, Parts, Score
-from harness.spec import Encoding, FilesSource, HubSource, MetricUse, Row, TaskSpec
+from harness.spec import (
+    Encoding,
+    FilesSource,
+    HubSource,
+    MetricUse,
+    Row,
+    Schedule,
+    Submission,
+    TaskSpec,
+    Training,
+)
 from harness.suite import Suite, SuiteTask
 from harness.version import __version__
 
@@ -34,6 +44,7 @@ __all__ = [
     "Format",
     "HarnessError",
     "Head",
+    "HeadFormat",
     "HubSource",
     "Json",
     "Metric",
@@ -46,12 +57,16 @@ __all__ = [
     "Record",
     "Row",
     "Run",
+    "Schedule",
     "Score",
     "SpecError",
+    "Submission",
     "Suite",
     "SuiteTask",
     "TaskSpec",
+    "Training",
     "UsageError",
+    "VectorFormat",
     "__version__",
     "evaluate",
     "files",

@@ -17,13 +17,15 @@ from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack
 
 from harness import checkpoints, files, report
-from harness.engine import load
+from harness.engine import headed, load
 from harness.engine.sample import sample_checkpoint
-from harness.engine.session import Session
+from harness.engine.session import Compute, Sessions
 from harness.errors import DataError, UsageError
 from harness.home import ADVICE, home
+from harness.models import models_of_tasks
+from harness.phases import Teaching, parse_head_labels, parse_hyper, parse_train_from
 from harness.pipeline import Outcome, Road, pending_units
-from harness.plan import Plan
+from harness.plan import Phase, Plan
 from harness.planning import Settings, make_plan
 from harness.progress import Listener, Silent
 from harness.records import SCHEMA_VERSION
@@ -47,7 +49,7 @@ _ALLOWED: Mapping[str, tuple[str | None, ...]] = {
 class Request:
     """What a user asks of ``harness eval``; see its ``--help`` for the meaning of each."""
 
-    model: str
+    model: Sequence[str]
     tasks: Sequence[str]
     languages: Sequence[str] = ()
     data: str = "hub"
@@ -67,12 +69,21 @@ class Request:
     fail_fast: bool = False
     offline: bool = False
     revision: str | None = None
+    train: bool = True
+    train_from: Sequence[str] = ()
+    hyper: Sequence[str] = ()
+    head_labels: Sequence[str] = ()
+    seeds: Sequence[int] = (0,)
+    gradient_checkpointing: bool = False
+    deterministic: bool = False
 
     def __post_init__(self) -> None:
         for name, allowed in _ALLOWED.items():
             if getattr(self, name) not in allowed:
                 known = ", ".join(value for value in allowed if value)
                 raise UsageError(f"{name} '{getattr(self, name)}' is not allowed; there are {known}")
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
+            raise UsageError(f"seeds {', '.join(map(str, self.seeds))}: give different whole numbers from 0")
 
 
 class Options(TypedDict, total=False):
@@ -96,6 +107,13 @@ class Options(TypedDict, total=False):
     fail_fast: bool
     offline: bool
     revision: str | None
+    train: bool
+    train_from: Sequence[str] | str
+    hyper: Sequence[str] | str
+    head_labels: Sequence[str] | str
+    seeds: Sequence[int]
+    gradient_checkpointing: bool
+    deterministic: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,12 +134,16 @@ class Prepared:
 
 
 def evaluate(
-    *, model: str, tasks: Sequence[str] | str, plugins: Sequence[str] = (), **options: Unpack[Options]
+    *,
+    model: Sequence[str] | str | Path,
+    tasks: Sequence[str] | str,
+    plugins: Sequence[str] = (),
+    **options: Unpack[Options],
 ) -> Run:
     """Evaluate a model and return the run, as ``harness eval`` does.
 
     Args:
-        model: A folder, a hub id or ``sample``.
+        model: A folder, a hub id or ``sample``; several as ``task=model``.
         tasks: Task names, suite names or globs.
         plugins: Modules or files to load besides the installed plugins.
         options: The other options of ``harness eval``, by name.
@@ -129,8 +151,12 @@ def evaluate(
     Raises:
         HarnessError: Nothing could be computed. Single units that fail are in ``run.failures``.
     """
-    plain: dict[str, Any] = {"model": str(model), "tasks": _several(tasks), **options}
-    for name in ("languages", "split", "changes"):
+    plain: dict[str, Any] = {
+        "model": _several(str(model) if isinstance(model, Path) else model),
+        "tasks": _several(tasks),
+        **options,
+    }
+    for name in ("languages", "split", "changes", "train_from", "hyper", "head_labels"):
         plain[name] = _several(options.get(name, ()))
     for name, kind in (("output", Path), ("layer", str)):
         if plain.get(name) is not None:
@@ -157,9 +183,10 @@ def prepare(request: Request, catalog: Catalog) -> Prepared:
     dtype = load.resolve_dtype(request.dtype, device)
     if request.batch_tokens is not None and request.batch_tokens < 1:
         raise UsageError(f"--batch-tokens {request.batch_tokens}: must be at least 1")
+    names = [entry.task.name for entry in selected]
     plan = make_plan(
         catalog,
-        _checkpoint(request),
+        models_of_tasks(request.model, names, lambda name: _checkpoint(name, request)),
         selected,
         location,
         Settings(
@@ -169,6 +196,15 @@ def prepare(request: Request, catalog: Catalog) -> Prepared:
             special_tokens=request.special_tokens,
             max_length=request.max_length,
             changes=changes(selected, request.changes),
+            strict=request.deterministic,
+            teaching=Teaching(
+                allowed=request.train,
+                seeds=tuple(request.seeds),
+                sets=parse_train_from(request.train_from, names),
+                hyper=parse_hyper(request.hyper, names),
+                head_labels=parse_head_labels(request.head_labels, names),
+                dtype=dtype,
+            ),
         ),
         dtype=dtype,
         device=device,
@@ -179,13 +215,16 @@ def prepare(request: Request, catalog: Catalog) -> Prepared:
     if len(errors) == len(plan.units):
         more = f" (and {len(errors) - 1} more like it)" if len(errors) > 1 else ""
         raise DataError(f"{errors[0]}{more}")
+    for unit in plan.units:
+        if unit.phase is None and not unit.spaces and not unit.error:
+            headed.check_head(unit.checkpoint, unit.task.format.head)
     request = replace(request, device=device, dtype=dtype)
     return Prepared(request=request, plan=plan, selected=selected, folder=plan.folder(request.output))
 
 
-def _checkpoint(request: Request) -> checkpoints.Checkpoint:
-    if request.model != "sample":
-        return checkpoints.open_checkpoint(request.model, revision=request.revision, offline=request.offline)
+def _checkpoint(name: str, request: Request) -> checkpoints.Checkpoint:
+    if name != "sample":
+        return checkpoints.open_checkpoint(name, revision=request.revision, offline=request.offline)
     return replace(checkpoints.open_checkpoint(str(sample_checkpoint(home()))), name="sample")
 
 
@@ -202,30 +241,34 @@ def carry_out(prepared: Prepared, catalog: Catalog, listener: Listener | None = 
         pending = pending_units(plan, catalog, writer, again=request.overwrite == "always")
         listener.planned(plan, len(pending))
         book = _Book(prepared=prepared, catalog=catalog, writer=writer, started=time.time())
-        outcome = Outcome(failures={(u.task.name, u.language): u.error for u in plan.units if u.error})
+        outcome = Outcome(failures={unit.key: unit.error for unit in plan.units if unit.error})
         for unit in plan.units:
             if unit.error:
                 listener.failed(unit, unit.error)
         book.write("running", outcome)
-        session = Session(
+        sessions = Sessions(
             plan=plan,
-            device=request.device,
-            dtype=request.dtype,
-            batch_tokens=request.batch_tokens,
-            home=home() / "embeddings",
+            compute=Compute(
+                device=request.device,
+                dtype=request.dtype,
+                given_tokens=request.batch_tokens,
+                home=home(),
+                gradient_checkpointing=request.gradient_checkpointing,
+                deterministic=request.deterministic,
+                save_seconds=float(os.environ.get("HARNESS_SAVE_SECONDS", "300")),
+            ),
         )
         road = Road(
             plan=plan,
             catalog=catalog,
             writer=writer,
-            session=session,
+            sessions=sessions,
             listener=listener,
             fail_fast=request.fail_fast,
         )
         try:
             if pending:
-                _check_cache(session.home)
-                session.open()
+                _check_cache(home() / "embeddings")
             road.compute(pending, outcome)
         except KeyboardInterrupt:
             book.write("interrupted", outcome)
@@ -275,6 +318,7 @@ class _Book:
                 "missing_languages": {
                     e.task.name: list(e.missing) for e in self.prepared.selected if e.missing
                 },
+                "trainings": [_phase_facts(phase) for phase in plan.phases],
                 "units": self._units(outcome),
                 "work": dict(outcome.work),
                 "plugins": [
@@ -295,38 +339,59 @@ class _Book:
         """This plan's units, and after them those of earlier selections in the same folder."""
         scored = {record.unit for record in self.writer.records}
         waiting = {
-            (self.prepared.plan.units[number].task.name, self.prepared.plan.units[number].language)
+            self.prepared.plan.units[number].key
             for number in pending_units(self.prepared.plan, self.catalog, self.writer, again=False)
         }
-        entries: dict[tuple[str, str], Mapping[str, Any]] = {}
+        entries: dict[tuple[str, str, int | None], Mapping[str, Any]] = {}
         for unit in self.prepared.plan.units:
-            key = (unit.task.name, unit.language)
+            key = unit.key
             error = outcome.failures.get(key, "")
             entries[key] = {
                 "task": unit.task.name,
                 "language": unit.language,
+                "seed": unit.seed,
                 "split": unit.split,
                 "status": "failed" if error else "missing" if key in waiting else "done",
                 "error": error,
                 "seconds": round(outcome.seconds.get(key, 0.0), 3),
             }
         for entry in self.writer.earlier_units(scored):
-            entries.setdefault((entry["task"], entry["language"]), entry)
+            entries.setdefault((entry["task"], entry["language"], entry["seed"]), entry)
         return list(entries.values())
 
 
+def _phase_facts(phase: Phase) -> Mapping[str, Any]:
+    return {
+        "checkpoint": phase.key,
+        "parent": phase.parent.weights,
+        "learned": phase.learn.name,
+        "language": phase.learn.language,
+        "examples": phase.learn.examples,
+        "selected_on": None if phase.select is None else phase.select.name,
+        "seed": phase.seed,
+    }
+
+
 def _model_facts(plan: Plan, request: Request) -> Mapping[str, Any]:
-    checkpoint = plan.checkpoint
-    layers = [f"hidden_states[{s.layer}] of {checkpoint.depth + 1}, {s.pooling} pooling" for s in plan.spaces]
+    first, *others = [_facts_of(plan, checkpoint, request) for checkpoint in plan.checkpoints]
+    tasks = {unit.task.name: unit.checkpoint.weights for unit in plan.units}
+    return {**first, "others": others, "tasks": tasks}
+
+
+def _facts_of(plan: Plan, checkpoint: checkpoints.Checkpoint, request: Request) -> dict[str, Any]:
+    depth = checkpoint.depth
     return {
         "name": checkpoint.name,
         "revision": checkpoint.revision,
         "family": checkpoint.family,
-        "depth": checkpoint.depth,
+        "depth": depth,
         "weights": checkpoint.weights,
         "tokenizer": checkpoint.tokenizer,
         "dtype": request.dtype,
-        "vectors": layers,
+        "vectors": [
+            f"hidden_states[{space.layer}] of {depth + 1}, {space.pooling} pooling"
+            for space in plan.spaces(checkpoint)
+        ],
     }
 
 

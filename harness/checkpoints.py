@@ -14,6 +14,7 @@ from typing import Any
 
 from harness import digests, hub
 from harness.errors import ModelError, UsageError
+from harness.heads import OWN_HEAD, OWN_HEAD_WEIGHTS, CarriedHead, carried_head
 
 _WEIGHTS = (
     "model.safetensors",
@@ -67,6 +68,7 @@ class Checkpoint:
         pooling: A sentence-transformers folder's own pooling, or None.
         dense: Folders of its dense layers, applied after pooling of the last layer.
         longest: Tokens that it can read at most, special tokens included, or None if unlimited.
+        head: The head that it carries, None for an encoder alone.
     """
 
     name: str
@@ -78,6 +80,7 @@ class Checkpoint:
     pooling: str | None
     dense: tuple[Path, ...]
     longest: int | None
+    head: CarriedHead | None = None
 
     @property
     def depth(self) -> int:
@@ -88,6 +91,12 @@ class Checkpoint:
         raise ModelError(
             f"{self.folder}/config.json: none of {', '.join(_DEPTH)} says how many layers there are"
         )
+
+    @property
+    def outputs(self) -> int:
+        """Number of outputs of its classification head: transformers' 2 where the configuration says nothing."""
+        named = self.config.get("id2label")
+        return len(named) if named else int(self.config.get("num_labels") or 2)
 
     @property
     def family(self) -> str:
@@ -129,6 +138,7 @@ def _described(name: str, root: Path, revision: str | None) -> Checkpoint:
         pooling=pooling,
         dense=dense,
         longest=_longest(folder, config),
+        head=carried_head(folder, config),
     )
 
 
@@ -231,6 +241,19 @@ def _check_safetensors(path: Path) -> None:
         )
 
 
+def tensor_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the tensors in a folder's safetensors files; empty where its weights are in another format."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for path in _weight_files(folder):
+        if path.suffix != ".safetensors":
+            return {}
+        with path.open("rb") as stream:
+            header = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
+        entries = {name: tuple(entry["shape"]) for name, entry in header.items() if name != "__metadata__"}
+        shapes.update(entries)
+    return shapes
+
+
 def _weights_digest(
     config: Mapping[str, Any], weights: list[Path], pooling: str | None, dense: tuple[Path, ...]
 ) -> str:
@@ -238,7 +261,8 @@ def _weights_digest(
         key: value for key, value in config.items() if key not in ("_name_or_path", "transformers_version")
     }
     parts = [path for folder in dense for path in sorted(folder.iterdir()) if path.is_file()]
-    files = {path.name: digests.of_file(path) for path in weights}
+    own = [weights[0].parent / name for name in (OWN_HEAD, OWN_HEAD_WEIGHTS)]
+    files = {path.name: digests.of_file(path) for path in [*weights, *own] if path.is_file()}
     modules = [digests.of_file(path) for path in parts]
     return digests.of_value({"config": shape, "files": files, "pooling": pooling, "dense": modules}, 32)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 
 from harness import digests
 from harness.checkpoints import Checkpoint
+from harness.formats.base import HeadFormat
 from harness.registry import Catalog, Plugin
 from harness.sources import DataLocation
-from harness.spec import TaskSpec
+from harness.spec import Schedule, TaskSpec
 
-# Rises when the engine's numbers change.
+# Rises when the engine's numbers change; the second one when those of training do.
 ENGINE_VERSION = 1
+TRAINING_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +47,83 @@ class Space:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Taught:
+    """Examples that are learned, or on which a checkpoint is chosen.
+
+    Attributes:
+        task: Whose examples they are; ``split`` and ``language`` which of them.
+        rows: First row and the one behind the last, None for all.
+        examples: Their number; ``data`` their fingerprint; ``source`` where they come from.
+    """
+
+    task: TaskSpec
+    split: str
+    language: str
+    rows: tuple[int, int] | None = None
+    examples: int = 0
+    data: str = ""
+    source: str = ""
+
+    @property
+    def name(self) -> str:
+        """``task/split``, with the rows where they are not all."""
+        return f"{self.task.name}/{self.split}" + (
+            f" rows {self.rows[0]}-{self.rows[1] - 1}" if self.rows else ""
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phase:
+    """One fine-tuning: a parent checkpoint and what makes another of it. Its key names the result.
+
+    Attributes:
+        parent: The checkpoint that is trained on.
+        format: Of the examples, with the head.
+        learn: What is learned; ``select`` what chooses the checkpoint, None for the last one.
+        schedule: Hyper-parameters, the user's changes included.
+        changes: The changes, by name.
+        max_length: Tokens per row.
+        seed: Of head, order and dropout.
+        dtype: In which it is computed.
+    """
+
+    parent: Checkpoint
+    format: HeadFormat
+    learn: Taught
+    select: Taught | None
+    schedule: Schedule
+    max_length: int
+    seed: int
+    dtype: str
+    changes: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Everything that decides the result, as a JSON value."""
+        schedule = {name: value for name, value in asdict(self.schedule).items() if name != "ours"}
+        chosen = self.select
+        return {
+            "training": TRAINING_VERSION,
+            "parent": self.parent.weights,
+            "tokenizer": self.parent.tokenizer,
+            "format": [self.format.name, self.format.version, dict(self.format.settings)],
+            "learn": self.learn.data,
+            "select": [chosen.data, chosen.task.main.metric] if chosen is not None else None,
+            "schedule": schedule,
+            "max_length": self.max_length,
+            "seed": self.seed,
+            "dtype": self.dtype,
+        }
+
+    @property
+    def key(self) -> str:
+        """Digest of the facts: the same training has the same key, whichever task asks for it."""
+        return digests.of_value(self.facts, 24)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Unit:
-    """A task in one language: what is computed and written together.
+    """A task in one language, with one seed where a head is trained: what is computed and written together.
 
     Attributes:
         task: The task.
@@ -54,15 +131,20 @@ class Unit:
         language: In the harness's spelling.
         split: Of the data; ``tuning`` the split for thresholds, where there is another.
         protocol: Name of the protocol.
+        checkpoint: The model; ``phase`` the training that makes the one that answers, where it does not carry the head.
+        order: For each label the number of the output of a head that the checkpoint carries.
+        without: Ids of examples that are left out because they were learned.
+        max_length: Tokens at most.
         changes: Settings of the format that are not the task's own.
         cut_at: The length that the user asked for, None for the protocol's own.
-        spaces: One set of records for each.
-        main: The space of the task's main number.
+        spaces: One set of records for each; none where a head answers.
+        main: The space of the task's main number, None where a head answers.
         source: Where the rows came from; ``data`` their fingerprint.
         examples: Number of examples, tuning included.
         texts: Digests of the distinct texts, sorted; ``owner`` the number of the group that encodes each.
         group: Number of the group to which the unit belongs.
         empty: Texts that are empty or white space.
+        repairs: What was mended in the data while it was read, and how often.
         error: Why the data could not be read.
     """
 
@@ -71,8 +153,13 @@ class Unit:
     language: str
     split: str
     protocol: str
-    spaces: tuple[Space, ...]
-    main: Space
+    checkpoint: Checkpoint
+    max_length: int
+    spaces: tuple[Space, ...] = ()
+    main: Space | None = None
+    phase: Phase | None = None
+    order: tuple[int, ...] = ()
+    without: frozenset[str] = frozenset()
     changes: Mapping[str, str] = field(default_factory=dict)
     cut_at: int | None = None
     tuning: str | None = None
@@ -80,33 +167,51 @@ class Unit:
     data: str = ""
     examples: int = 0
     empty: int = 0
+    repairs: Mapping[str, int] = field(default_factory=dict)
     texts: NDArray[np.bytes_] = field(default_factory=lambda: np.empty(0, dtype="S16"))
     owner: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     group: int = 0
     error: str = ""
 
     @property
-    def name(self) -> str:
-        """``task/language``."""
-        return f"{self.task.name}/{self.language}"
+    def seed(self) -> int | None:
+        """Of the fine-tuning, None where nothing is trained."""
+        return None if self.phase is None else self.phase.seed
 
-    def variant(self, space: Space, view: str) -> str:
-        """What tells this unit's numbers in a space and view from others of the same task."""
+    @property
+    def key(self) -> tuple[str, str, int | None]:
+        """Task, language and seed."""
+        return self.task.name, self.language, self.seed
+
+    @property
+    def name(self) -> str:
+        """``task/language``, with the seed where it is not the first."""
+        return f"{self.task.name}/{self.language}" + (f" seed {self.seed}" if self.seed else "")
+
+    @property
+    def model(self) -> str:
+        """What tells the model that answers from others: the phase's key, or the checkpoint's digest."""
+        return self.checkpoint.weights if self.phase is None else self.phase.key
+
+    def variant(self, space: Space | None, view: str) -> str:
+        """What tells this unit's numbers in a space (None: from a head) and view from others of the same task."""
         odd = {**self.changes, **({"split": self.split} if self.split != self.task.split else {})}
         if self.cut_at is not None:
             odd["length"] = str(self.cut_at)
+        if self.phase is not None:
+            odd.update({f"train.{name}": value for name, value in self.phase.changes.items()})
         changed = ",".join(f"{name}={value}" for name, value in sorted(odd.items()))
-        encoding = space.variant(f"{self.protocol}+{changed}" if changed else self.protocol)
+        protocol = f"{self.protocol}+{changed}" if changed else self.protocol
+        encoding = f"{protocol}.head" if space is None else space.variant(protocol)
         return f"{encoding}.{view}" if view else encoding
 
-    @property
-    def max_length(self) -> int:
-        """Tokens at most; the same in all spaces of a unit."""
-        return self.main.max_length
-
-    def recipe(self, space: Space, catalog: Catalog) -> str:
-        """Hash of everything that decides the numbers of a space, besides model and data."""
-        encoding = {name: getattr(space, name) for name in Space.__slots__}
+    def recipe(self, space: Space | None, catalog: Catalog) -> str:
+        """Hash of everything that decides the numbers of a space (None: of the head), besides model and data."""
+        encoding = (
+            {"max_length": self.max_length, "phase": self.phase.key if self.phase is not None else None}
+            if space is None
+            else {name: getattr(space, name) for name in Space.__slots__}
+        )
         return digests.of_value(
             {
                 "task": [self.task.name, self.task.version],
@@ -125,14 +230,14 @@ class Plan:
     """Everything that is settled before a run starts.
 
     Attributes:
-        checkpoint: The model.
-        units: In order of task and language; those with an error are not computed.
+        name: Of the model, as the user gave it; for several, all of them.
+        units: In order of task, seed and language; those with an error are not computed.
         location: Where the data is.
         limit: Items per unit, or None for all.
         identity: What makes two runs the same experiment; ``run`` is its hash.
     """
 
-    checkpoint: Checkpoint
+    name: str
     units: tuple[Unit, ...]
     location: DataLocation
     limit: int | None
@@ -146,23 +251,32 @@ class Plan:
     @property
     def distinct(self) -> int:
         """Number of distinct texts of the whole run (texts cut at different lengths counted apart)."""
-        lengths = {unit.max_length for unit in self.units}
-        return sum(
-            len(np.unique(np.concatenate([unit.texts for unit in self.units if unit.max_length == length])))
-            for length in lengths
-        )
+        kinds: dict[tuple[str, int, bool], list[NDArray[np.bytes_]]] = {}
+        for unit in self.units:
+            kinds.setdefault((unit.model, unit.max_length, bool(unit.spaces)), []).append(unit.texts)
+        return sum(len(np.unique(np.concatenate(texts))) for texts in kinds.values())
 
     @property
-    def spaces(self) -> tuple[Space, ...]:
-        """Every space that some unit needs, by layer."""
-        return tuple(
-            sorted(
-                {space for unit in self.units for space in unit.spaces},
-                key=lambda s: (s.max_length, s.layer, s.pooling),
-            )
-        )
+    def checkpoints(self) -> tuple[Checkpoint, ...]:
+        """The distinct models, in order of use."""
+        return tuple({unit.checkpoint.weights: unit.checkpoint for unit in self.units}.values())
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """The distinct trainings, in order of use."""
+        return tuple({unit.phase.key: unit.phase for unit in self.units if unit.phase is not None}.values())
+
+    def spaces(self, checkpoint: Checkpoint) -> tuple[Space, ...]:
+        """Every space of a model that some unit needs, by layer."""
+        mine = {
+            space
+            for unit in self.units
+            if unit.checkpoint.weights == checkpoint.weights
+            for space in unit.spaces
+        }
+        return tuple(sorted(mine, key=lambda s: (s.max_length, s.layer, s.pooling)))
 
     def folder(self, output: Path | None) -> Path:
         """The run folder: what the user gave, or one named after model and identity."""
-        name = Path(self.checkpoint.name.rstrip("/")).name or "model"
+        name = Path(self.name.split(",", maxsplit=1)[0].rstrip("/")).name or "model"
         return output if output is not None else Path("runs") / f"{name}-{self.run[:8]}"

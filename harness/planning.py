@@ -7,13 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness import checkpoints, digests, sources
 from harness.checkpoints import Checkpoint
-from harness.errors import HarnessError, PluginError, SpecError, UnknownNameError, UsageError
+from harness.errors import (
+    DataError,
+    HarnessError,
+    PluginError,
+    SpecError,
+    UnknownNameError,
+    UsageError,
+)
+from harness.heads import label_order
+from harness.phases import PhasePlanner, Teaching
 from harness.plan import Plan, Space, Unit
 from harness.records import SCHEMA_VERSION
 from harness.registry import Catalog
@@ -27,7 +37,10 @@ GROUP_TEXTS = 8_192
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What the user may override; None keeps the protocol's. ``changes`` are settings of formats by task."""
+    """What the user may override; None keeps the protocol's. ``changes`` are settings of formats by task.
+
+    ``strict`` gives each unit a group of its own, so that nothing depends on what else is computed.
+    """
 
     protocol: str | None = None
     layer: str | None = None
@@ -35,11 +48,13 @@ class Settings:
     special_tokens: bool = True
     max_length: int | None = None
     changes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    strict: bool = False
+    teaching: Teaching = field(default_factory=Teaching)
 
 
 def make_plan(
     catalog: Catalog,
-    checkpoint: Checkpoint,
+    models: Mapping[str, Checkpoint],
     selected: Sequence[Selected],
     location: DataLocation,
     settings: Settings,
@@ -51,26 +66,29 @@ def make_plan(
 ) -> Plan:
     """Settle what is to be done, reading every row set once.
 
+    Args:
+        models: The model of each selected task.
+
     Raises:
         HarnessError: With ``fail_fast``, the first row set that cannot be read.
         UsageError: A layer, protocol or length that is not allowed.
     """
     if limit is not None and limit < 1:
         raise UsageError(f"--limit {limit}: must be at least 1")
+    planner = PhasePlanner(catalog=catalog, location=location, teaching=settings.teaching)
     units: list[Unit] = []
     for entry in selected:
-        for language in entry.languages:
-            unit = _unit(catalog, entry, language, checkpoint, settings)
+        for unit in _units(catalog, entry, models[entry.task.name], settings, planner, fail_fast=fail_fast):
             units.append(_with_data(unit, location, limit, fail_fast=fail_fast))
+    models = {entry.task.name: models[entry.task.name] for entry in selected}
     return Plan(
-        checkpoint=checkpoint,
-        units=tuple(_with_owners(units)),
+        name=",".join(dict.fromkeys(model.name for model in models.values())),
+        units=tuple(_with_owners(units, strict=settings.strict)),
         location=location,
         limit=limit,
         identity={
             "schema": SCHEMA_VERSION,
-            "model": checkpoint.weights,
-            "tokenizer": checkpoint.tokenizer,
+            **_identity(models),
             "dtype": dtype,
             "device": device.split(":", maxsplit=1)[0],
             "data": location.kind,
@@ -79,9 +97,81 @@ def make_plan(
     )
 
 
-def _unit(
-    catalog: Catalog, entry: Selected, language: str, checkpoint: Checkpoint, settings: Settings
-) -> Unit:
+def _identity(models: Mapping[str, Checkpoint]) -> dict[str, Any]:
+    """What the run's identity says of its models: one digest, or one per task where they differ."""
+    if len({model.weights for model in models.values()}) == 1:
+        first = next(iter(models.values()))
+        return {"model": first.weights, "tokenizer": first.tokenizer}
+    return {
+        "model": {task: model.weights for task, model in sorted(models.items())},
+        "tokenizer": {task: model.tokenizer for task, model in sorted(models.items())},
+    }
+
+
+def _units(
+    catalog: Catalog,
+    entry: Selected,
+    checkpoint: Checkpoint,
+    settings: Settings,
+    planner: PhasePlanner,
+    *,
+    fail_fast: bool,
+) -> Iterable[Unit]:
+    """The units of one task: one per language, and per seed where a head is trained."""
+    unit = _unit(catalog, entry, checkpoint, settings)
+    if unit.spaces:
+        yield from (replace(unit, language=language) for language in entry.languages)
+        return
+    order = _order(unit, settings.teaching)
+    if not isinstance(order, str):
+        yield from (replace(unit, language=language, order=order) for language in entry.languages)
+        return
+    if not settings.teaching.allowed:
+        raise UsageError(
+            f"task '{unit.task.name}' needs a {unit.task.format.head.kind} head and {checkpoint.name} does not bring it "
+            f"({order}); leave out --no-train to fine-tune one, or give a fine-tuned model"
+        )
+    for seed in settings.teaching.seeds:
+        taught = _taught(unit, seed, planner, fail_fast=fail_fast)
+        yield from (replace(taught, language=language) for language in entry.languages)
+
+
+def _order(unit: Unit, teaching: Teaching) -> tuple[int, ...] | str:
+    """The order of the outputs of a head that the model carries, or why it carries none that fits.
+
+    Raises:
+        UsageError: The head may fit, but does not say what its outputs mean.
+    """
+    head, carried = unit.task.format.head, unit.checkpoint.head
+    named = teaching.head_labels.get(unit.task.name, ())
+    if named == ("none",):
+        return "its head is left aside as --head-labels says"
+    unnamed = (
+        carried is not None and carried.kind == head.kind and head.labels and not (named or carried.labels)
+    )
+    if unnamed and unit.checkpoint.outputs == head.size:
+        raise UsageError(
+            f"the head of {unit.checkpoint.name} has {head.size} outputs but names none of them (LABEL_0 …), so whether "
+            f"it fits task '{unit.task.name}' cannot be known; give --head-labels "
+            f"{unit.task.name}={','.join(head.labels)} in the order of its outputs, or --head-labels "
+            f"{unit.task.name}=none to train a new one"
+        )
+    return label_order(carried, head.kind, head.labels, named)
+
+
+def _taught(unit: Unit, seed: int, planner: PhasePlanner, *, fail_fast: bool) -> Unit:
+    """A unit with the fine-tuning that gives it its head; with an error where the training set is not to be had."""
+    try:
+        phase = planner.phase(unit.task, unit.protocol, unit.checkpoint, seed, unit.max_length)
+        without = planner.learned_ids(phase, unit.task, unit.split)
+    except DataError as error:
+        if fail_fast:
+            raise
+        return replace(unit, error=f"{unit.task.name}: its head must be trained, and {error}")
+    return replace(unit, phase=phase, without=without)
+
+
+def _unit(catalog: Catalog, entry: Selected, checkpoint: Checkpoint, settings: Settings) -> Unit:
     changes = settings.changes.get(entry.task.name, {})
     task = _changed(entry.task, changes)
     _check_metrics(task, catalog)
@@ -91,21 +181,24 @@ def _unit(
             f"task '{task.name}' has no protocol '{protocol}'; it has {', '.join(task.protocols)}"
         )
     encoding = task.protocols[protocol]
+    unit = Unit(
+        task=task,
+        plugin=catalog.owner(task.name),
+        language="",
+        split=entry.split,
+        protocol=protocol,
+        checkpoint=checkpoint,
+        max_length=checkpoints.check_length(checkpoint, settings.max_length, encoding.max_length),
+        changes=changes,
+        cut_at=settings.max_length,
+    )
+    if task.format.head.kind != "none":
+        return unit
     layers = _layers(settings.layer or encoding.layer, checkpoint)
     spaces = tuple(_space(layer, encoding, checkpoint, settings) for layer in layers)
     default = resolve_layer(encoding.layer, checkpoint.depth)
     main = spaces[layers.index(default)] if default in layers else spaces[-1]
-    return Unit(
-        task=task,
-        plugin=catalog.owner(task.name),
-        language=language,
-        split=entry.split,
-        protocol=protocol,
-        changes=changes,
-        cut_at=settings.max_length,
-        spaces=spaces,
-        main=main,
-    )
+    return replace(unit, spaces=spaces, main=main)
 
 
 def _check_metrics(task: TaskSpec, catalog: Catalog) -> None:
@@ -144,8 +237,12 @@ def _space(layer: int, encoding: Encoding, checkpoint: Checkpoint, settings: Set
 
 
 def read_unit(unit: Unit, location: DataLocation, limit: int | None) -> tuple[RowSet, RowSet | None]:
-    """The examples of a unit, and those of its tuning split where it has one; raises DataError."""
-    rows = sources.read(unit.task, unit.language, unit.split, location, limit)
+    """The examples of a unit without those that were learned, and those of its tuning split where it has one.
+
+    Raises:
+        DataError: The data cannot be read, or nothing is left of it.
+    """
+    rows = sources.read(unit.task, unit.language, unit.split, location, limit, unit.without)
     held = None
     if unit.tuning is not None:
         held = sources.read(unit.task, unit.language, unit.tuning, location, limit)
@@ -153,14 +250,15 @@ def read_unit(unit: Unit, location: DataLocation, limit: int | None) -> tuple[Ro
 
 
 def _with_data(unit: Unit, location: DataLocation, limit: int | None, *, fail_fast: bool) -> Unit:
+    if unit.error:
+        return unit
     tuning = unit.task.tuning_split
     try:
         if tuning not in (None, unit.split) and sources.has_split(unit.task, unit.language, tuning, location):
             unit = replace(unit, tuning=tuning)
         rows, held = read_unit(unit, location, limit)
-        texts = [
-            unit.task.format.text(example) for example in [*rows.examples, *(held.examples if held else ())]
-        ]
+        examples = [*rows.examples, *(held.examples if held else ())]
+        texts = [unit.task.format.texts(example) for example in examples]
     except HarnessError as error:
         if fail_fast:
             raise
@@ -173,11 +271,17 @@ def _with_data(unit: Unit, location: DataLocation, limit: int | None, *, fail_fa
     return replace(
         unit,
         source=rows.source,
+        repairs=rows.repairs,
         data=digests.of_lines([rows.fingerprint, held.fingerprint]) if held else rows.fingerprint,
         examples=len(texts),
-        empty=sum(not text.strip() for text in texts),
-        texts=np.unique(digests.of_texts(texts)),
+        empty=sum(not text.strip() for parts in texts for text in parts),
+        texts=np.unique(digests.of_texts(text_key(parts) for parts in texts)),
     )
+
+
+def text_key(parts: tuple[str, ...]) -> str:
+    """One string for all texts of an example; for an example of one text, that text."""
+    return parts[0] if len(parts) == 1 else "\x1f".join(parts)
 
 
 def blame(unit: Unit, error: BaseException) -> str:
@@ -187,23 +291,28 @@ def blame(unit: Unit, error: BaseException) -> str:
     return f"{unit.name}: {owner} raised {type(error).__name__}: {told}"
 
 
-def _with_owners(units: Sequence[Unit]) -> Iterable[Unit]:
+def _with_owners(units: Sequence[Unit], *, strict: bool) -> Iterable[Unit]:
     """Give each distinct text to one group of units, the first in which it occurs, so that it is encoded once.
 
-    Groups are runs of units that together bring some thousands of new texts: enough for full batches, and few enough
-    for a unit's score not to keep one waiting. They follow from the plan alone, so batches do too.
+    Groups are runs of units of one model that together bring some thousands of new texts: enough for full batches, and
+    few enough for a unit's score not to keep one waiting. They follow from the plan alone, so batches do too. A head
+    looks at whole examples, so there each unit's texts belong to its own group.
     """
     nothing = np.empty(0, dtype="S16"), np.empty(0, dtype=np.int64)
-    known: dict[int, tuple[NDArray[np.bytes_], NDArray[np.int64]]] = {}
-    group, size, length = 0, 0, units[0].max_length if units else 0
+    known: dict[tuple[str, int], tuple[NDArray[np.bytes_], NDArray[np.int64]]] = {}
+    group, size, before = 0, 0, ("", 0, False)
     for unit in units:
-        texts, owner = known.get(unit.max_length, nothing)
+        kind = (unit.model, unit.max_length, bool(unit.spaces))
+        texts, owner = known.get(kind[:2], nothing) if unit.spaces else nothing
         fresh = unit.texts[~np.isin(unit.texts, texts)]
-        if size and (size + len(fresh) > GROUP_TEXTS or unit.max_length != length):
+        if size and (strict or size + len(fresh) > GROUP_TEXTS or kind != before):
             group, size = group + 1, 0
-        size, length = size + len(fresh), unit.max_length
+        size, before = size + len(fresh), kind
+        if not unit.spaces:
+            yield replace(unit, group=group, owner=np.full(len(unit.texts), group))
+            continue
         texts, owner = np.concatenate([texts, fresh]), np.concatenate([owner, np.full(len(fresh), group)])
         order = np.argsort(texts, kind="stable")
-        texts, owner = known[unit.max_length] = texts[order], owner[order]
+        texts, owner = known[kind[:2]] = texts[order], owner[order]
         mine = owner[np.searchsorted(texts, unit.texts)] if len(unit.texts) else owner[:0]
         yield replace(unit, group=group, owner=mine)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from harness.plan import Plan, Unit
+from harness.plan import Phase, Plan, Unit
 from harness.records import Record
 
 
@@ -20,6 +20,15 @@ class Listener(Protocol):
 
     def encoded(self, texts: int) -> None:
         """So many of them are."""
+
+    def training(self, phase: Phase, steps: int, done: int) -> None:
+        """A head is about to be fine-tuned in so many steps, of which some are done."""
+
+    def trained(self, step: int, loss: float) -> None:
+        """A step of it is done."""
+
+    def selected(self, step: int, score: float) -> None:
+        """Its selection set was scored, in percent."""
 
     def finished(self, unit: Unit, records: Sequence[Record]) -> None:
         """A unit is written."""
@@ -38,6 +47,15 @@ class Silent:
         """See :class:`Listener`."""
 
     def encoded(self, texts: int) -> None:
+        """See :class:`Listener`."""
+
+    def training(self, phase: Phase, steps: int, done: int) -> None:
+        """See :class:`Listener`."""
+
+    def trained(self, step: int, loss: float) -> None:
+        """See :class:`Listener`."""
+
+    def selected(self, step: int, score: float) -> None:
         """See :class:`Listener`."""
 
     def finished(self, unit: Unit, records: Sequence[Record]) -> None:

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from harness import files
 from harness.digests import canonical_json
@@ -28,7 +31,8 @@ class Record:
     Attributes:
         run: Identity of the run: model, data source and settings, not the selection of tasks.
         task: Task's name; ``task_version`` its version.
-        variant: Protocol, layer, pooling and view, e.g. ``xtreme.layer8.mean.en-xx``.
+        variant: Protocol, encoding and view, e.g. ``xtreme.layer8.mean.en-xx``, or ``xtreme.head`` where a head answers.
+        view: The view alone, ``""`` where the task has only one; the last part of the variant where it is not empty.
         language: In the harness's spelling.
         split: Of the data.
         metric: Metric's name; ``signature`` says exactly which number it is.
@@ -40,10 +44,13 @@ class Record:
         items: Digest of the ids of the scored items.
         caveats: Why it must not be averaged or compared with published numbers.
         facts: What was decided on the way, e.g. a threshold.
-        inputs: Texts, distinct texts, empty ones and those cut at the length limit.
+        inputs: Health of what the model read, as counts: ``max_length``, ``texts``, ``distinct``, ``empty``,
+            ``truncated``; with a head also those of :class:`harness.formats.rows.Rows`.
         model: As the user named it; ``revision`` its commit on the hub; ``weights`` digest; ``dtype`` it ran in.
         recipe: Hash of everything that decides the number besides model and data.
         seed: Of the fine-tuning, None where nothing is trained.
+        trained: How the head came about: ``checkpoint``, ``parent``, ``task``, ``split``, ``language``, ``examples``,
+            ``data``, ``steps``; empty where nothing was trained in this run.
         source: Where the rows came from; ``data`` their fingerprint.
         plugin: Who brought the task, with ``distribution`` and its ``version``.
     """
@@ -52,6 +59,7 @@ class Record:
     task: str
     task_version: int
     variant: str
+    view: str
     language: str
     split: str
     metric: str
@@ -66,6 +74,7 @@ class Record:
     caveats: tuple[str, ...]
     facts: Mapping[str, Json]
     inputs: Mapping[str, int]
+    trained: Mapping[str, Json]
     model: str
     revision: str | None
     weights: str
@@ -80,13 +89,18 @@ class Record:
     schema: int = field(default=SCHEMA_VERSION)
 
     @property
-    def unit(self) -> tuple[str, str]:
-        """Task and language: what is computed and written together."""
-        return self.task, self.language
+    def unit(self) -> tuple[str, str, int | None]:
+        """Task, language and seed: what is computed and written together."""
+        return self.task, self.language, self.seed
+
+    @property
+    def encoding(self) -> str:
+        """The variant without its view."""
+        return self.variant.removesuffix(f".{self.view}") if self.view else self.variant
 
     @property
     def comparable(self) -> bool:
-        """Whether the number may enter an average."""
+        """Whether the number may be compared with published ones."""
         return not self.caveats and self.limited is None
 
 
@@ -161,3 +175,47 @@ def write_predictions(path: Path, predictions: Predictions, parts: Mapping[str, 
                 columns[f"{metric}.{name}"] = pa.array(array, pa.float64())
     with files.atomic(path) as temporary:
         pq.write_table(pa.table(columns), temporary, compression="zstd")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredPredictions:
+    """One prediction set as it lies on disk.
+
+    Attributes:
+        ids: Of the items, no two alike.
+        gold: The gold answers as canonical JSON texts; ``values`` the predicted ones.
+        parts: Metric's name to its per-item parts, each of shape ``(items,)``.
+    """
+
+    ids: Sequence[str]
+    gold: Sequence[str]
+    values: Sequence[str]
+    parts: Mapping[str, Parts]
+
+
+def read_predictions(path: Path) -> StoredPredictions:
+    """What :func:`write_predictions` wrote.
+
+    Raises:
+        OutputError: The file is missing or damaged, an id occurs twice, or a part is not a finite number.
+    """
+    import pyarrow.parquet as pq
+
+    if not path.is_file():
+        raise OutputError(f"{path}: no such predictions")
+    try:
+        table = pq.read_table(path)
+        ids, gold, values = (table[name].to_pylist() for name in ("id", "gold", "prediction"))
+        parts: dict[str, dict[str, Any]] = {}
+        for column in table.column_names[3:]:
+            metric, _, name = column.partition(".")
+            parts.setdefault(metric, {})[name] = np.asarray(table[column].to_numpy(), dtype=np.float64)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise OutputError(f"{path}: not readable as predictions ({error})") from error
+    if len(set(ids)) < len(ids):
+        twice = next(identity for identity, count in Counter(ids).items() if count > 1)
+        raise OutputError(f"{path}: damaged, the id {twice!r} occurs more than once")
+    for metric, arrays in parts.items():
+        if not all(np.isfinite(array).all() for array in arrays.values()):
+            raise OutputError(f"{path}: damaged, a part of the metric '{metric}' is not a finite number")
+    return StoredPredictions(ids=ids, gold=gold, values=values, parts=parts)

@@ -37,7 +37,7 @@ class Run:
     folder: Path
     manifest: Mapping[str, Any]
     records: Sequence[Record]
-    failures: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    failures: Mapping[tuple[str, str, int | None], str] = field(default_factory=dict)
 
     @property
     def report(self) -> Path:
@@ -60,7 +60,7 @@ def open_run(folder: Path) -> Run:
         raise OutputError(f"{folder}: no run.json; not a run folder")
     manifest = _manifest(path)
     failures = {
-        (unit["task"], unit["language"]): unit["error"]
+        (unit["task"], unit["language"], unit["seed"]): unit["error"]
         for unit in manifest["units"]
         if unit["status"] == "failed"
     }
@@ -156,15 +156,16 @@ class RunWriter:
                 f"{self.folder} belongs to another experiment ({told}); choose another --output"
             )
 
-    def done(self, task: str, language: str, recipe: str, data: str, expected: int) -> list[Record]:
+    def done(self, unit: tuple[str, str, int | None], recipe: str, data: str, expected: int) -> list[Record]:
         """The records of a unit if it is done by this recipe on this data and its predictions are there, else none."""
         records = [
             record
             for record in self._records.values()
-            if record.unit == (task, language) and record.recipe == recipe and record.data == data
+            if record.unit == unit and record.recipe == recipe and record.data == data
         ]
         paths = {
-            predictions_path(self.folder, task, record.variant, record.seed, language) for record in records
+            predictions_path(self.folder, record.task, record.variant, record.seed, record.language)
+            for record in records
         }
         return records if len(records) == expected and all(path.is_file() for path in paths) else []
 
@@ -177,10 +178,10 @@ class RunWriter:
         self._records.update({(*record.unit, record.variant, record.metric): record for record in records})
         write_records(self._path, list(self._records.values()))
 
-    def earlier_units(self, scored: set[tuple[str, str]]) -> Iterator[Mapping[str, Any]]:
+    def earlier_units(self, scored: set[tuple[str, str, int | None]]) -> Iterator[Mapping[str, Any]]:
         """The units that the folder's manifest listed when it was opened and that have records."""
         for unit in self._before.get("units", ()):
-            if (unit["task"], unit["language"]) in scored:
+            if (unit["task"], unit["language"], unit["seed"]) in scored:
                 yield {**unit, "status": "done", "error": ""}
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
@@ -207,7 +208,7 @@ def verdict(run: Run) -> tuple[int, str]:
     """The exit code of a run and the sentence that is printed with it."""
     done = sum(unit["status"] == "done" for unit in run.manifest["units"])
     if run.failures:
-        names = ", ".join(f"{task}/{language}" for task, language in run.failures)
+        names = ", ".join(f"{task}/{language}" for task, language, _ in run.failures)
         return (
             3,
             f"{len(run.failures)} of {len(run.manifest['units'])} units failed ({names}); {done} are done and written",

@@ -7,8 +7,9 @@ imported only when the hub is read.
 from __future__ import annotations
 
 import importlib.resources
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -64,39 +65,56 @@ class RowSet:
         examples: In the order of the source.
         source: Source's name, with the revision for the hub.
         fingerprint: SHA-256 of the examples' content.
+        repairs: What the source mended, as texts with the number of rows that each concerns; counted before a limit.
     """
 
     examples: Sequence[Example]
     source: str
     fingerprint: str
+    repairs: Mapping[str, int] = field(default_factory=dict)
 
 
 def read(
-    task: TaskSpec, language: str, split: str, location: DataLocation, limit: int | None = None
+    task: TaskSpec,
+    language: str,
+    split: str,
+    location: DataLocation,
+    limit: int | None = None,
+    without: frozenset[str] = frozenset(),
 ) -> RowSet:
     """Read the examples of one task, language and split.
 
     Args:
         limit: Keep only the format's subset of that many items.
+        without: Ids of examples that are left out, before the limit counts.
 
     Raises:
         DataError: Nothing is there, or a file is malformed; the message names task, language, split and file.
     """
     try:
         rows, source = _rows(task, language, split, location)
-        examples = _examples(task, rows)
+        examples, repairs = _examples(task, rows)
     except DataError as error:
         raise DataError(f"{task.name}/{language}/{split}: {error}") from error
     if not examples:
         raise DataError(f"{task.name}/{language}/{split}: {source} holds no example")
+    if without:
+        examples = [example for example in examples if example.id not in without]
+        if not examples:
+            raise DataError(
+                f"{task.name}/{language}/{split}: every example of this split was learned and none is left to score; "
+                "learn a part of it only (--train-from SPLIT:RANGE), or score another split"
+            )
     if limit is not None:
         examples = task.format.subset(examples, limit)
-    return RowSet(examples=examples, source=source, fingerprint=fingerprint(examples))
+    return RowSet(examples=examples, source=source, fingerprint=fingerprint(examples), repairs=repairs)
 
 
-def _examples(task: TaskSpec, rows: Iterable[Row]) -> list[Example]:
+def _examples(task: TaskSpec, rows: Iterable[Row]) -> tuple[list[Example], dict[str, int]]:
+    """Examples, and how many rows carry which repair."""
     examples: list[Example] = []
     seen: set[str] = set()
+    repairs: Counter[str] = Counter()
     for row in rows:
         try:
             example = task.example(row)
@@ -108,7 +126,8 @@ def _examples(task: TaskSpec, rows: Iterable[Row]) -> list[Example]:
             raise DataError(f"example id '{example.id}' occurs twice")
         seen.add(example.id)
         examples.append(example)
-    return examples
+        repairs.update([row["repair"]] if row.get("repair") else [])
+    return examples, dict(repairs)
 
 
 def fingerprint(examples: Iterable[Example]) -> str:
@@ -147,7 +166,7 @@ def _present(
             wanted = source.files(language, split)
             found = {role: files.find(root / path) for role, path in wanted.items()}
             paths = {role: path for role, path in found.items() if path is not None}
-            if wanted and set(wanted) - source.optional <= set(paths):
+            if paths and set(wanted) - source.optional <= set(paths):
                 yield source, paths
 
 
@@ -171,7 +190,8 @@ def _missing(task: TaskSpec, language: str, split: str, root: Path) -> str:
                 if role not in source.optional and not files.find(root / path)
             ]
             if wanted:
-                layouts.append(f"{source.name} layout lacks {', '.join(gone)}")
+                every = f"every one of {', '.join(wanted.values())}"
+                layouts.append(f"{source.name} layout lacks {', '.join(gone) or every}")
     others = [other for other in task.splits if other != split and any(_present(task, language, other, root))]
     advice = (
         f"; the folder has split {', '.join(others)}: add --split {task.name}={others[0]}" if others else ""

@@ -7,7 +7,7 @@ function maps a row to an example, and metrics are named.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -27,9 +27,11 @@ class FilesSource:
     Attributes:
         name: Layout's name, e.g. ``"laser"``.
         files: ``(language, split)`` to relative paths by role; empty when the layout has no such split.
-        read: ``(paths by role, language)`` to rows. The paths exist (or are the ``.gz`` twin).
+        read: ``(paths by role, language)`` to rows. The paths exist (or are the ``.gz`` twin). A row that the reader
+            had to mend says how under the key ``repair``, in a text that is the same for all rows mended alike; the
+            texts are counted and stand in the record.
         homepage: Where the files are to be had.
-        optional: Roles that may be missing.
+        optional: Roles that may be missing. At least one file must be there even where all are optional.
     """
 
     name: str
@@ -49,7 +51,7 @@ class HubSource:
         revision: Full commit hash.
         config: Language to the configuration of the repository, or None where it has only one.
         split: The harness's split to the repository's; None when it has no such split.
-        read: ``(rows of the repository, language)`` to rows of the task.
+        read: ``(rows of the repository, language)`` to rows of the task; ``repair`` as in :class:`FilesSource`.
         patterns: Which files of the repository are needed.
     """
 
@@ -121,6 +123,84 @@ class MetricUse:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """Hyper-parameters of a fine-tuning.
+
+    Attributes:
+        epochs: Passes over the training set.
+        batch_size: Rows per optimizer step, gradient accumulation included.
+        learning_rate: Peak, reached after warm-up, then falling to 0 on a line.
+        warmup: Share of the steps (below 1) or number of steps (from 1) of the linear rise.
+        weight_decay: Of AdamW; biases and LayerNorms have none.
+        adam_epsilon: Of AdamW; ``adam_betas`` its decay rates.
+        clip: Largest norm of the gradient.
+        evaluate_every: Steps between two scores on the selection set, 0 for once an epoch.
+        patience: Scores without improvement after which training stops, None for never.
+        select_limit: Examples of the selection set that are scored, None for all.
+        dropout: Instead of the model's own, None for that.
+        max_steps: Steps at most, None for what epochs say.
+        ours: Names of values that no published source gives.
+    """
+
+    epochs: float
+    batch_size: int
+    learning_rate: float
+    warmup: float = 0.0
+    weight_decay: float = 0.0
+    adam_epsilon: float = 1e-8
+    adam_betas: tuple[float, float] = (0.9, 0.999)
+    clip: float = 1.0
+    evaluate_every: int = 0
+    patience: int | None = None
+    select_limit: int | None = None
+    dropout: float | None = None
+    max_steps: int | None = None
+    ours: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """What a task's head is trained on.
+
+    Attributes:
+        task: Task whose examples are learned; often the task itself.
+        schedule: Hyper-parameters.
+        split: Of that task; ``language`` the one language that is trained on.
+        select: Task and split whose main score in that language chooses the checkpoint; None takes the last one.
+        max_length: Tokens per row while training, None for the protocol's.
+    """
+
+    task: str
+    schedule: Schedule
+    split: str = "train"
+    language: str = "en"
+    select: tuple[str, str] | None = None
+    max_length: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """How a task's predictions and labels look in a benchmark's submission layout.
+
+    Attributes:
+        suffix: Of the files ``<task>/test-<language>.<suffix>``.
+        read_labels: File and language to gold answers by item id, in the form that the metrics take.
+        read_predictions: File and language to predictions by item id, in the form that the metrics take.
+        write: ``(ids, predictions)`` to the text of a prediction file; ids in the order of the labels.
+        complete: Whether the prediction file must have exactly the items of the labels. Where not, a missing item has
+            the prediction ``absent``.
+        absent: See ``complete``.
+    """
+
+    suffix: str
+    read_labels: Callable[[Path, str], Mapping[str, Json]]
+    read_predictions: Callable[[Path, str], Mapping[str, Json]]
+    write: Callable[[Sequence[str], Sequence[Json]], str]
+    complete: bool = True
+    absent: Json = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TaskSpec:
     """One task, as a value.
 
@@ -137,7 +217,9 @@ class TaskSpec:
         sample: ``package:folder`` of a small built-in set in the layout of one of the file sources.
         example: One row to one example.
         metrics: What is measured; the first is the main one.
-        protocols: Encoding by protocol name; the first is the default.
+        protocols: Encoding by protocol name; the first is the default. Of a task with a head only the length counts.
+        training: What the head is trained on and how, by protocol name; empty where there is no head.
+        submission: How its predictions look in its benchmark's submission layout.
         sizes: Split to language to number of items, as published.
         licence: Of the data.
         citation: BibTeX.
@@ -159,6 +241,8 @@ class TaskSpec:
     licence: str
     citation: str
     homepage: str
+    training: Mapping[str, Training] = field(default_factory=dict)
+    submission: Submission | None = None
     tuning_split: str | None = None
     sample: str | None = None
     sizes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
@@ -200,3 +284,8 @@ def _task_problems(task: TaskSpec) -> Iterable[str]:
             yield f"metric '{use.metric}' reads the view '{use.view}', but the format gives {', '.join(views)}"
     if not task.protocols:
         yield "it has no protocol"
+    if isinstance(task.format, Format) and (task.format.head.kind != "none") != bool(task.training):
+        yield "a task has training exactly when its format has a head"
+    for protocol in task.training:
+        if protocol not in task.protocols:
+            yield f"training names the protocol '{protocol}', there are {', '.join(task.protocols)}"

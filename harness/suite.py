@@ -11,11 +11,20 @@ from harness.names import NAME
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuiteTask:
-    """A task of a suite with the languages that count there."""
+    """A task of a suite with the languages that count there.
+
+    Attributes:
+        task: Task's name.
+        languages: Whose plain mean is the task's score, English included where it is named.
+        group: Name of the group, e.g. ``qa``.
+        metrics: The metrics whose mean is the task's score, by name, all of the main metric's view; empty for the task's
+            main metric alone.
+    """
 
     task: str
     languages: tuple[str, ...]
     group: str
+    metrics: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,10 +33,10 @@ def records(run: Path) -> list[dict[str, Any]]:
 
 def test_a_dry_run_prints_the_units_and_writes_nothing(cli: Cli, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    said = cli(*EVAL, "-t", "xtreme", "-o", run, "--dry-run")
+    said = cli(*EVAL, "-t", "xtreme-retrieval", "-o", run, "--dry-run")
     assert (said.code, said.err) == (0, "")
     for word in (
-        "tatoeba/sw test: 80 texts",
+        "tatoeba/sw test: 80 examples",
         "bucc2018/zh test",
         "threshold from dev",
         "from laser",
@@ -50,7 +50,7 @@ def test_a_dry_run_prints_the_units_and_writes_nothing(cli: Cli, tmp_path: Path)
 
 
 def test_a_dry_run_is_json_when_that_is_asked_for(cli: Cli, tmp_path: Path) -> None:
-    said = cli(*EVAL, "-t", "xtreme", "-o", tmp_path / "run", "--dry-run", "--json")
+    said = cli(*EVAL, "-t", "xtreme-retrieval", "-o", tmp_path / "run", "--dry-run", "--json")
     plan = json.loads(said.out)
     assert [(unit["task"], unit["language"]) for unit in plan["units"]] == [
         ("bucc2018", "de"),
@@ -61,7 +61,7 @@ def test_a_dry_run_is_json_when_that_is_asked_for(cli: Cli, tmp_path: Path) -> N
 
 
 def test_json_is_all_that_standard_output_holds(cli: Cli, tmp_path: Path) -> None:
-    said = cli(*EVAL, "-t", "xtreme", "-o", tmp_path / "run", "--json")
+    said = cli(*EVAL, "-t", "xtreme-retrieval", "-o", tmp_path / "run", "--json")
     value = json.loads(said.out)
     assert (said.code, value["exit_code"], value["status"]) == (0, 0, "complete")
     assert value["records"] == records(tmp_path / "run")
@@ -133,7 +133,7 @@ def test_languages_are_given_in_any_of_their_codes(
 
 def test_available_languages_are_run_and_the_missing_ones_listed(cli: Cli, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    said = cli(*EVAL, "-t", "xtreme", "-l", "available", "-o", run)
+    said = cli(*EVAL, "-t", "xtreme-retrieval", "-l", "available", "-o", run)
     assert said.code == 0
     assert "not in the data, bucc2018 (2): fr ru" in said.out
     missing = manifest(run)["missing_languages"]
@@ -165,9 +165,9 @@ def test_an_option_with_an_underscore_in_its_value_keeps_it(cli: Cli, tmp_path: 
 
 def test_a_second_run_computes_nothing_and_changes_no_record(cli: Cli, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    assert cli(*EVAL, "-t", "xtreme", "-o", run).code == 0
+    assert cli(*EVAL, "-t", "xtreme-retrieval", "-o", run).code == 0
     before = (run / "records.jsonl").read_bytes()
-    said = cli(*EVAL, "-t", "xtreme", "-o", run)
+    said = cli(*EVAL, "-t", "xtreme-retrieval", "-o", run)
     assert said.code == 0
     assert "0 units to compute, 7 done before" in said.err
     assert (run / "records.jsonl").read_bytes() == before
@@ -217,7 +217,7 @@ def test_the_size_of_batches_changes_no_record(
 ) -> None:
     for name, tokens in (("one", "1"), ("small", "64"), ("large", "100000")):
         isolated(f"home-{name}")
-        said = cli(*EVAL, "-t", "xtreme", "-o", tmp_path / name, "-b", tokens)
+        said = cli(*EVAL, "-t", "xtreme-retrieval", "-o", tmp_path / name, "-b", tokens)
         assert said.code == 0, said.err
         assert manifest(tmp_path / name)["work"]["sentences"] > 0
     contents = {(tmp_path / name / "records.jsonl").read_bytes() for name in ("one", "small", "large")}
@@ -273,7 +273,7 @@ def test_python_raises_what_the_command_line_tells(isolated: object, tmp_path: P
 
 def test_the_report_is_one_page_that_needs_nothing_and_shows_every_language(cli: Cli, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    cli(*EVAL, "-t", "xtreme", "-o", run)
+    cli(*EVAL, "-t", "xtreme-retrieval", "-o", run)
     page = (run / "report.html").read_text(encoding="utf-8")
     assert not re.findall(r"(?:src|href|url)\s*[=(]\s*[\"']?\s*(?:https?:)?//", page)
     assert "<script" not in page
@@ -281,12 +281,12 @@ def test_the_report_is_one_page_that_needs_nothing_and_shows_every_language(cli:
     for language in ("ar Arabic", "de German", "es Spanish", "sw Swahili", "zh Chinese"):
         assert language in page
     assert "not the data set" in page
-    assert page.count("<svg") == 2
+    assert page.count("<svg") == 9
 
 
 def test_report_shows_a_finished_run_again_and_writes_its_report_anew(cli: Cli, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    cli(*EVAL, "-t", "xtreme", "-o", run)
+    cli(*EVAL, "-t", "xtreme-retrieval", "-o", run)
     before = {name: (run / name).read_bytes() for name in ("report.html", "report.md")}
     for name in before:
         (run / name).unlink()
@@ -302,7 +302,7 @@ def test_the_list_of_tasks_is_the_golden_one(cli: Cli) -> None:
 
 def test_every_sub_command_has_a_help_that_names_its_options(cli: Cli) -> None:
     commands = {
-        (): ["eval", "tasks", "plugins", "data", "report", "Exit codes"],
+        (): ["eval", "tasks", "plugins", "data", "score", "export", "gate", "report", "Exit codes"],
         ("eval",): ["--model", "--tasks", "--data", "--layer", "--offline", "--dry-run", "-p, --plugin"],
         ("data",): ["fetch", "verify", "pack", "unpack"],
         ("data", "fetch"): ["--tasks"],

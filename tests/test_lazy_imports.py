@@ -43,6 +43,7 @@ def imported(*arguments: object) -> list[str]:
         ("tasks", "list"),
         ("tasks", "show", "tatoeba"),
         ("plugins", "list"),
+        ("gate", "--help"),
     ],
     ids=" ".join,
 )
@@ -57,6 +58,7 @@ def test_showing_a_finished_run_imports_nothing_heavy(cli: Callable[..., Any], t
     done = cli("eval", "-m", "sample", "-t", "tatoeba", "-l", "de", "--data", "sample", "-o", run)
     assert done.code == 0, done.err
     assert imported("report", run) == []
+    assert imported("gate", run, "--baseline", run) == []
 
 
 def test_this_test_can_fail(tmp_path: Path, isolated: object) -> None:

@@ -20,6 +20,8 @@ RECORD = Record(
     task="tatoeba",
     task_version=1,
     variant="xtreme.layer8.mean.en-xx",
+    view="en-xx",
+    trained={},
     language="de",
     split="test",
     metric="accuracy",
@@ -164,7 +166,7 @@ def test_a_record_with_a_caveat_or_a_limit_is_not_comparable(
 
 
 def test_a_record_belongs_to_the_unit_of_its_task_and_language() -> None:
-    assert RECORD.unit == ("tatoeba", "de")
+    assert RECORD.unit == ("tatoeba", "de", None)
 
 
 def test_predictions_lie_by_task_variant_seed_and_language(tmp_path: Path) -> None:

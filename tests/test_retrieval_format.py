@@ -324,7 +324,7 @@ def test_views_are_those_of_the_searches_in_order() -> None:
 
 
 def test_the_model_reads_the_sentence() -> None:
-    assert BUCC.text(_sentence("xx-0", text="Guten Tag")) == "Guten Tag"
+    assert BUCC.texts(_sentence("xx-0", text="Guten Tag")) == ("Guten Tag",)
 
 
 @pytest.mark.parametrize(

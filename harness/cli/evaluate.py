@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from harness.cli.github import append_summary
 from harness.cli.options import json_option, plugin_options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from harness.api import Prepared, Request
-    from harness.plan import Space, Unit
+    from harness.plan import Phase, Space, Unit
     from harness.run import Run
     from harness.suite import Suite
 
 
 @click.command()
-@click.option("-m", "--model", required=True, help="A model folder, a hub id (owner/name), or 'sample'.")
+@click.option(
+    "-m",
+    "--model",
+    multiple=True,
+    required=True,
+    metavar="[TASK=]MODEL",
+    help="A model folder, a hub id (owner/name), 'sample', or a folder of one model folder per task.",
+)
 @click.option(
     "-t", "--tasks", multiple=True, required=True, help="Tasks, suites or globs; comma-separated or repeated."
 )
@@ -68,7 +75,7 @@ if TYPE_CHECKING:
 @click.option(
     "-b", "--batch-tokens", type=int, help="Tokens per batch. Default: 2048 on CPUs, 65536 on CUDA."
 )
-@click.option("-L", "--limit", type=int, help="Items per task and language; marked, and never averaged.")
+@click.option("-L", "--limit", type=int, help="Items per task and language; marked wherever it is shown.")
 @click.option(
     "--overwrite",
     type=click.Choice(["missing", "always", "never"]),
@@ -79,6 +86,42 @@ if TYPE_CHECKING:
 @click.option("--keep-going/--fail-fast", default=True, help="What to do when a task in a language fails.")
 @click.option("--offline", is_flag=True, help="Ask no network; read only what is cached.")
 @click.option("--model-revision", "revision", help="Commit, branch or tag of a hub model.")
+@click.option(
+    "--train/--no-train",
+    default=True,
+    help="Fine-tune a head where the model brings none that fits, or refuse. Default: fine-tune, and say so first.",
+)
+@click.option(
+    "--train-from",
+    multiple=True,
+    metavar="[TASK=][OTHER/]SPLIT[:RANGE]",
+    help="Another training set than the protocol's, e.g. train:2000 or pawsx=dev:0-699. What is learned is not scored.",
+)
+@click.option(
+    "--hyper",
+    multiple=True,
+    metavar="[TASK.]NAME=VALUE",
+    help="Another hyper-parameter than the protocol's, e.g. epochs=1, panx.max_steps=500, select=last.",
+)
+@click.option(
+    "--seeds",
+    default="0",
+    show_default=True,
+    callback=lambda _context, _option, text: _numbers(text),
+    help="One fine-tuning for each, comma-separated.",
+)
+@click.option(
+    "--head-labels",
+    multiple=True,
+    metavar="TASK=LABEL,LABEL,…",
+    help="What the outputs of the model's head mean, in order, where it does not say so; 'none' leaves it aside.",
+)
+@click.option("--gradient-checkpointing", is_flag=True, help="Fine-tune with less memory, and slower.")
+@click.option(
+    "--deterministic",
+    is_flag=True,
+    help="One canonical batch plan: --batch-tokens and what else is computed change nothing.",
+)
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
 @plugin_options
 @json_option
@@ -108,20 +151,15 @@ def command(dry_run: bool, as_json: bool, **options: Any) -> int:
     else:
         _print_table(run, prepared, catalog.suites)
     click.echo(f"harness: {sentence}", err=True)
-    _tell_github(run)
+    append_summary((run.folder / "report.md").read_text(encoding="utf-8"))
     return code
 
 
-def _tell_github(run: Run) -> None:
-    """Append the report to the job summary where GitHub Actions offers one."""
-    summary = os.environ.get("GITHUB_STEP_SUMMARY")
-    if not summary:
-        return
+def _numbers(text: str) -> tuple[int, ...]:
     try:
-        with Path(summary).open("a", encoding="utf-8") as stream:
-            stream.write((run.folder / "report.md").read_text(encoding="utf-8"))
-    except OSError as error:
-        click.echo(f"harness: the job summary {summary} cannot be written ({error.strerror})", err=True)
+        return tuple(int(part) for part in text.split(",") if part.strip())
+    except ValueError as error:
+        raise click.BadParameter(f"{text}: give whole numbers, comma-separated") from error
 
 
 def _request(options: dict[str, Any]) -> Request:
@@ -139,7 +177,8 @@ def _print_json(run: Run, code: int, sentence: str) -> None:
         "exit_code": code,
         "verdict": sentence,
         "failures": [
-            {"task": task, "language": lang, "error": error} for (task, lang), error in run.failures.items()
+            {"task": task, "language": language, "seed": seed, "error": error}
+            for (task, language, seed), error in run.failures.items()
         ],
         "records": run.table(),
     }
@@ -151,7 +190,7 @@ def _print_table(run: Run, prepared: Prepared, suites: Mapping[str, Suite]) -> N
 
     from harness.report import summarise, terminal
 
-    chosen = {(unit.task.name, unit.language) for unit in prepared.plan.units}
+    chosen = {unit.key for unit in prepared.plan.units}
     shown = [record for record in run.records if record.unit in chosen]
     console = Console(width=None if sys.stdout.isatty() else 140)
     console.print(terminal.render(summarise(shown, suites)))
@@ -167,33 +206,86 @@ def _print_table(run: Run, prepared: Prepared, suites: Mapping[str, Suite]) -> N
 def _show_plan(prepared: Prepared, *, as_json: bool) -> None:
     plan = prepared.plan
     if as_json:
-        units = [_unit_facts(unit, plan.checkpoint.depth) for unit in plan.units]
-        value = {"folder": str(prepared.folder), "run": plan.run, "units": units}
+        value = {
+            "folder": str(prepared.folder),
+            "run": plan.run,
+            "trainings": [_phase_facts(phase) for phase in plan.phases],
+            "units": [_unit_facts(unit) for unit in plan.units],
+        }
         click.echo(json.dumps(value, ensure_ascii=False, indent=1))
         return
-    model = plan.checkpoint
-    click.echo(f"model   {model.name} ({model.family}, {model.depth} blocks), weights {model.weights}")
+    for model in plan.checkpoints:
+        click.echo(f"model   {model.name} ({model.family}, {model.depth} blocks), weights {model.weights}")
     click.echo(f"device  {prepared.request.device}, {prepared.request.dtype}")
     click.echo(f"folder  {prepared.folder}")
+    for phase in plan.phases:
+        click.echo(f"train   {_phase_line(phase)}")
     for unit in plan.units:
-        tuned = f", threshold from {unit.tuning}" if unit.tuning else ""
-        told = f"{unit.examples} texts, {len(unit.texts)} distinct, from {unit.source}{tuned}"
-        click.echo(f"  {unit.name} {unit.split}: {unit.error or told}")
-    for space in plan.spaces:
-        click.echo(f"vectors {_told(space, model.depth)}")
+        click.echo(f"  {unit.name} {unit.split}: {unit.error or _unit_line(unit)}")
+    for model in plan.checkpoints:
+        for space in plan.spaces(model):
+            click.echo(f"vectors {_told(space, model.depth)}")
     click.echo(f"in all  {len(plan.units)} units, {plan.distinct} distinct texts to encode unless stored")
 
 
-def _unit_facts(unit: Unit, depth: int) -> dict[str, Any]:
+def _unit_line(unit: Unit) -> str:
+    tuned = f", threshold from {unit.tuning}" if unit.tuning else ""
+    head = (
+        "" if unit.spaces else ", the model's own head" if unit.phase is None else ", a head that is trained"
+    )
+    left = f", {len(unit.without)} left out that are learned" if unit.without else ""
+    return f"{unit.examples} examples, {len(unit.texts)} distinct, from {unit.source}{tuned}{head}{left}"
+
+
+def _phase_line(phase: Phase) -> str:
+    """What a training learns, what it costs, and whether it is done already."""
+    facts = _phase_facts(phase)
+    before = ", on an encoder that carries another head" if phase.parent.head is not None else ""
+    state = (
+        "done before"
+        if facts["done"]
+        else f"{facts['steps']} steps or more of {phase.schedule.batch_size} rows"
+    )
+    chosen = f"chosen on {phase.select.name}" if phase.select is not None else "last checkpoint"
+    ours = f"; ours: {', '.join(phase.schedule.ours)}" if phase.schedule.ours else ""
+    return (
+        f"{phase.key}: a {phase.format.head.kind} head on {phase.parent.name}{before}, learned from {phase.learn.name} "
+        f"({phase.learn.language}, {phase.learn.examples} examples), {state}, {chosen}, "
+        f"learning rate {phase.schedule.learning_rate:g}, seed {phase.seed}{ours}"
+    )
+
+
+def _phase_facts(phase: Phase) -> dict[str, Any]:
+    from harness.engine.train import total_steps
+    from harness.home import home
+    from harness.tuning import folder_of
+
+    return {
+        "checkpoint": phase.key,
+        "head": phase.format.head.kind,
+        "parent": phase.parent.name,
+        "learned": phase.learn.name,
+        "language": phase.learn.language,
+        "examples": phase.learn.examples,
+        "steps": total_steps(phase.learn.examples, phase.schedule),
+        "selected_on": None if phase.select is None else phase.select.name,
+        "seed": phase.seed,
+        "done": folder_of(phase, home()).is_dir(),
+    }
+
+
+def _unit_facts(unit: Unit) -> dict[str, Any]:
     return {
         "task": unit.task.name,
         "language": unit.language,
+        "seed": unit.seed,
         "split": unit.split,
         "tuning_split": unit.tuning,
         "source": unit.source,
         "texts": unit.examples,
         "distinct": len(unit.texts),
-        "vectors": [_told(space, depth) for space in unit.spaces],
+        "vectors": [_told(space, unit.checkpoint.depth) for space in unit.spaces],
+        "training": None if unit.phase is None else unit.phase.key,
         "error": unit.error,
     }
 

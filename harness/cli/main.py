@@ -21,6 +21,9 @@ _COMMANDS = {
     "tasks": ("harness.cli.tasks", "List tasks, or show one."),
     "plugins": ("harness.cli.plugins", "List plugins and how loading them went."),
     "data": ("harness.cli.data", "Fetch, verify and pack data sets."),
+    "score": ("harness.cli.score", "Score a benchmark's submission folder, without a model."),
+    "export": ("harness.cli.export", "Write a run as a benchmark's submission folder."),
+    "gate": ("harness.cli.gate", "Compare a run with a baseline; exit code 1 on a regression."),
     "report": ("harness.cli.report", "Show a finished run again, and rewrite its report."),
 }
 INTERNAL_ERROR = 70
@@ -61,9 +64,9 @@ class LazyGroup(click.Group):
 def harness(debug: bool) -> None:
     """Evaluate how well multilingual encoders transfer from English to other languages.
 
-    Exit codes: 0 done; 2 bad usage, input or environment; 3 some units failed, the others are written; 5 nothing
-    selected; 70 a defect of the harness; 130 interrupted, the same command goes on. Every option is also an environment
-    variable, e.g. HARNESS_EVAL_MODEL.
+    Exit codes: 0 done; 1 regression found (gate only); 2 bad usage, input or environment; 3 some units failed, the
+    others are written; 4 gate cannot decide; 5 nothing selected; 70 a defect of the harness; 130 interrupted, the same
+    command goes on. Every option is also an environment variable, e.g. HARNESS_EVAL_MODEL.
     """
 
 

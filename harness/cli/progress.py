@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import time
 from collections.abc import Iterator, Sequence
 
 import click
@@ -17,9 +18,12 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from harness.plan import Plan, Unit
+from harness.plan import Phase, Plan, Unit
 from harness.progress import Listener
 from harness.records import Record
+
+# Between two lines about a training in a log.
+_EVERY_SECONDS = 30.0
 
 
 @contextlib.contextmanager
@@ -44,6 +48,10 @@ def listener() -> Iterator[Listener]:
 class Lines:
     """One line per step, for logs."""
 
+    def __init__(self) -> None:
+        self._steps = 0
+        self._told = 0.0
+
     def planned(self, plan: Plan, pending: int) -> None:
         """See :class:`harness.progress.Listener`."""
         kept = len(plan.units) - pending - sum(bool(unit.error) for unit in plan.units)
@@ -55,6 +63,22 @@ class Lines:
     def encoded(self, texts: int) -> None:
         """See :class:`harness.progress.Listener`."""
 
+    def training(self, phase: Phase, steps: int, done: int) -> None:
+        """See :class:`harness.progress.Listener`."""
+        before = f", {done} done before" if done else ""
+        click.echo(f"harness: fine-tuning on {_learned(phase)}: {steps} steps{before}", err=True)
+        self._steps, self._told = steps, time.monotonic()
+
+    def trained(self, step: int, loss: float) -> None:
+        """See :class:`harness.progress.Listener`."""
+        if time.monotonic() - self._told > _EVERY_SECONDS:
+            click.echo(f"harness:   step {step} of {self._steps}, loss {loss:.4f}", err=True)
+            self._told = time.monotonic()
+
+    def selected(self, step: int, score: float) -> None:
+        """See :class:`harness.progress.Listener`."""
+        click.echo(f"harness:   step {step} of {self._steps}, selection score {score:.2f}", err=True)
+
     def finished(self, unit: Unit, records: Sequence[Record]) -> None:
         """See :class:`harness.progress.Listener`."""
         click.echo(f"harness: {unit.name} {_score(records)}", err=True)
@@ -65,12 +89,13 @@ class Lines:
 
 
 class Bars:
-    """Two bars: texts of the unit at hand, units of the run."""
+    """Three bars: texts of the unit at hand, steps of a training, units of the run."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._units = progress.add_task("units", total=None)
         self._texts = progress.add_task("texts", total=None)
+        self._steps = progress.add_task("steps", total=None, visible=False)
 
     def planned(self, plan: Plan, pending: int) -> None:
         """See :class:`harness.progress.Listener`."""
@@ -84,6 +109,24 @@ class Bars:
         """See :class:`harness.progress.Listener`."""
         self._progress.advance(self._texts, texts)
 
+    def training(self, phase: Phase, steps: int, done: int) -> None:
+        """See :class:`harness.progress.Listener`."""
+        self._progress.reset(
+            self._steps,
+            total=steps,
+            completed=done,
+            visible=True,
+            description=f"fine-tune on {_learned(phase)}",
+        )
+
+    def trained(self, step: int, loss: float) -> None:
+        """See :class:`harness.progress.Listener`."""
+        self._progress.update(self._steps, completed=step)
+
+    def selected(self, step: int, score: float) -> None:
+        """See :class:`harness.progress.Listener`."""
+        self._progress.console.print(f"step {step}: selection score {score:.2f}", highlight=False)
+
     def finished(self, unit: Unit, records: Sequence[Record]) -> None:
         """See :class:`harness.progress.Listener`."""
         self._progress.advance(self._units)
@@ -95,6 +138,10 @@ class Bars:
         self._progress.console.print(
             f"{unit.name} failed: {error}", style="red", highlight=False, markup=False
         )
+
+
+def _learned(phase: Phase) -> str:
+    return f"{phase.learn.name} ({phase.learn.language}, {phase.learn.examples} examples, seed {phase.seed})"
 
 
 def _score(records: Sequence[Record]) -> str:

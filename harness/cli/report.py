@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
 
 from harness import report
-from harness.cli.options import plugin_options
+from harness.cli.options import json_option, plugin_options
 from harness.registry import load_catalog
 from harness.run import open_run
 
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
+@click.option(
+    "--by-language/--no-by-language",
+    default=None,
+    help="A line per language on the terminal. Default: for up to two tasks.",
+)
 @plugin_options
-def command(folder: Path, plugins: tuple[str, ...], no_plugins: bool) -> None:
+@json_option
+def command(
+    folder: Path, by_language: bool | None, plugins: tuple[str, ...], no_plugins: bool, as_json: bool
+) -> None:
     """Show the scores of the run in FOLDER and rewrite its report.html and report.md."""
     from rich.console import Console
 
@@ -24,5 +33,8 @@ def command(folder: Path, plugins: tuple[str, ...], no_plugins: bool) -> None:
     run = open_run(folder)
     suites = load_catalog(plugins, others=not no_plugins).suites
     report.write(run, suites)
-    Console().print(terminal.render(report.summarise(run.records, suites)))
+    if as_json:
+        click.echo(json.dumps(report.tables_as_json(run, suites), ensure_ascii=False, indent=1))
+        return
+    Console().print(terminal.render(report.summarise(run.records, suites), by_language=by_language))
     click.echo(f"report: {run.report}")

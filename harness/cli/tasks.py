@@ -27,12 +27,13 @@ def list_tasks(plugins: tuple[str, ...], no_plugins: bool, as_json: bool) -> Non
     if as_json:
         click.echo(json.dumps([describe(task, catalog) for task in catalog.tasks.values()], indent=1))
         return
+    width = max(map(len, [*catalog.tasks, *catalog.suites]), default=0)
     for name in sorted(catalog.tasks):
         task = catalog.tasks[name]
-        click.echo(f"{name:<16} {task.format.name:<14} {len(task.languages):>3} languages  {task.title}")
+        click.echo(f"{name:<{width}} {task.format.name:<14} {len(task.languages):>3} languages  {task.title}")
     for name in sorted(catalog.suites):
         suite = catalog.suites[name]
-        click.echo(f"{name:<16} {'suite':<14} {len(suite.tasks):>3} tasks      {suite.title}")
+        click.echo(f"{name:<{width}} {'suite':<14} {len(suite.tasks):>3} tasks      {suite.title}")
 
 
 @command.command("show")

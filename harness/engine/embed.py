@@ -168,7 +168,7 @@ def _forward(
     encoder: Encoder, batch: batching.Batch, tokens: Tokens, spaces: Sequence[Space]
 ) -> dict[Space, NDArray[np.float32]]:
     """One pass over a batch; every space pooled from it, float32, shape ``(rows, dimension)``."""
-    floor = _least_rows(encoder)
+    floor = least_rows(encoder.device)
     rows = np.resize(batch.rows, max(len(batch.rows), -(-floor // batch.length)))
     places = tokens.starts[rows][:, None] + np.arange(batch.length)
     inside = places < tokens.starts[rows + 1][:, None]
@@ -194,13 +194,13 @@ def _forward(
     return {space: vector.cpu().numpy() for space, vector in vectors.items()}
 
 
-def _least_rows(encoder: Encoder) -> int:
+def least_rows(device: torch.device) -> int:
     """Rows that a matrix product needs for each of them to come out the same in whatever company, on a CPU.
 
     Below some rows for each thread, kernels share the work in another way and round in another order; the largest count
     at which that was seen is 171 rows for 64 threads. Batches that are smaller are filled up with copies.
     """
-    return max(64, 4 * torch.get_num_threads()) if encoder.device.type == "cpu" else 1
+    return max(64, 4 * torch.get_num_threads()) if device.type == "cpu" else 1
 
 
 def _without_special(inside: NDArray[np.bool_], special: NDArray[np.bool_]) -> NDArray[np.bool_]:

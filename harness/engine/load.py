@@ -21,7 +21,7 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer
 from harness.checkpoints import Checkpoint
 from harness.errors import ModelError, UsageError
 
-_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,11 +85,11 @@ def load_encoder(checkpoint: Checkpoint, *, device: str, dtype: str) -> Encoder:
     Raises:
         ModelError: The folder cannot be opened, or weights other than heads are missing.
     """
-    with _quiet(checkpoint):
+    with quiet(checkpoint):
         tokenizer: Any = AutoTokenizer.from_pretrained(
             str(checkpoint.folder), local_files_only=True, trust_remote_code=False
         )
-        model = _open_model(checkpoint, _DTYPES[dtype])
+        model = _open_model(checkpoint, DTYPES[dtype])
         model = model.to(device).eval()
         depth = checkpoint.depth
         hidden = _probe(checkpoint, model, depth)
@@ -100,14 +100,14 @@ def load_encoder(checkpoint: Checkpoint, *, device: str, dtype: str) -> Encoder:
             dense=_dense(checkpoint.dense).to(device, torch.float32).eval(),
             blocks=_blocks(model, depth, hidden),
             device=torch.device(device),
-            dtype=_DTYPES[dtype],
+            dtype=DTYPES[dtype],
             depth=depth,
             hidden_size=int(hidden[-1].shape[-1]),
         )
 
 
 @contextlib.contextmanager
-def _quiet(checkpoint: Checkpoint) -> Iterator[None]:
+def quiet(checkpoint: Checkpoint) -> Iterator[None]:
     """Turn whatever opening a folder may raise into one line, and keep transformers' chatter off the terminal."""
     chatter: Any = transformers.logging
     verbosity = chatter.get_verbosity()

@@ -1,4 +1,4 @@
-"""One model at work for a whole run: opened when first needed, its stores, its search. Knows plans, not tasks."""
+"""Encoders at work for a whole run: opened when first needed, their stores, their search. Knows plans, not tasks."""
 
 from __future__ import annotations
 
@@ -11,60 +11,126 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import search
+from harness.checkpoints import Checkpoint
 from harness.engine import embed, load
 from harness.engine.embed import Embedder, Work
 from harness.engine.load import Encoder
 from harness.engine.tokens import Tokens
+from harness.engine.train import MICRO_TOKENS
 from harness.formats.base import Neighbours, Vectors
 from harness.plan import Plan, Space
 
 
-@dataclass(kw_only=True)
-class Session:
-    """What a run needs of the engine.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compute:
+    """On what and how models run; the same for all models of a run.
 
     Attributes:
-        plan: What is to be done.
         device: ``cpu``, ``cuda`` or ``cuda:N``; ``dtype`` the name of a dtype.
-        batch_tokens: Tokens per batch, or None for the device's default.
-        home: Folder of the embedding stores.
+        given_tokens: Tokens per batch that the user asked for, None for the device's default.
+        gradient_checkpointing: Whether training trades time for memory.
+        deterministic: Whether batches are the canonical ones, whatever the user asked for.
+        save_seconds: Time between two saved states of a training.
+        home: The cache folder.
     """
 
-    plan: Plan
     device: str
     dtype: str
-    batch_tokens: int | None
+    given_tokens: int | None
     home: Path
+    gradient_checkpointing: bool = False
+    deterministic: bool = False
+    save_seconds: float = 300.0
+
+    @property
+    def kind(self) -> str:
+        """``cpu`` or ``cuda``."""
+        return self.device.split(":", maxsplit=1)[0]
+
+    @property
+    def batch_tokens(self) -> int:
+        """Tokens per batch."""
+        default = embed.BATCH_TOKENS[self.kind]
+        return default if self.deterministic or self.given_tokens is None else self.given_tokens
+
+    @property
+    def micro_tokens(self) -> int:
+        """Tokens per micro-batch of training."""
+        return MICRO_TOKENS[self.kind]
+
+
+@dataclass(kw_only=True)
+class Sessions:
+    """The sessions of a run, one per model, opened when first asked for."""
+
+    plan: Plan
+    compute: Compute
+    _open: dict[str, Session] = field(default_factory=dict)
+
+    def of(self, checkpoint: Checkpoint) -> Session:
+        """The session of a model."""
+        if checkpoint.weights not in self._open:
+            self._open[checkpoint.weights] = Session(
+                checkpoint=checkpoint, spaces=self.plan.spaces(checkpoint), compute=self.compute
+            )
+        return self._open[checkpoint.weights]
+
+    def flush(self) -> None:
+        """Write all vectors that are still in memory."""
+        for session in self._open.values():
+            session.flush()
+
+    def work(self) -> dict[str, int]:
+        """What the engine did for vectors, by name."""
+        total = asdict(Work())
+        for session in self._open.values():
+            total = {name: count + session.work()[name] for name, count in total.items()}
+        return total
+
+
+@dataclass(kw_only=True)
+class Session:
+    """What a run needs of one encoder.
+
+    Attributes:
+        checkpoint: The model.
+        spaces: The spaces that are wanted from it.
+        compute: On what it runs.
+    """
+
+    checkpoint: Checkpoint
+    spaces: Sequence[Space]
+    compute: Compute
     _embedders: dict[int, Embedder] = field(default_factory=dict)
 
     @cached_property
     def encoder(self) -> Encoder:
-        """The model, opened on first use."""
-        return load.load_encoder(self.plan.checkpoint, device=self.device, dtype=self.dtype)
-
-    def open(self) -> None:
-        """Open the model now; raises ModelError."""
-        _ = self.encoder
+        """The model, opened on first use; raises ModelError."""
+        return load.load_encoder(self.checkpoint, device=self.compute.device, dtype=self.compute.dtype)
 
     @property
     def neighbours(self) -> Neighbours:
         """Exact search on the session's device."""
-        if self.device.startswith("cuda"):
+        if self.compute.kind == "cuda":
             from harness.engine.knn import torch_knn
 
-            return partial(search.neighbours, raw=partial(torch_knn, device=self.device))
+            return partial(search.neighbours, raw=partial(torch_knn, device=self.compute.device))
         return search.neighbours
 
     def embedder(self, max_length: int) -> Embedder:
         """The embedder for all spaces of the plan with this length limit."""
         if max_length not in self._embedders:
-            spaces = [space for space in self.plan.spaces if space.max_length == max_length]
+            spaces = [space for space in self.spaces if space.max_length == max_length]
             self._embedders[max_length] = Embedder(
                 encoder=self.encoder,
                 stores=embed.open_stores(
-                    self.home, self.encoder, spaces, dtype=self.dtype, device=self.device
+                    self.compute.home / "embeddings",
+                    self.encoder,
+                    spaces,
+                    dtype=self.compute.dtype,
+                    device=self.compute.device,
                 ),
-                batch_tokens=self.batch_tokens or embed.BATCH_TOKENS[self.device.split(":", maxsplit=1)[0]],
+                batch_tokens=self.compute.batch_tokens,
             )
         return self._embedders[max_length]
 

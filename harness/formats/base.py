@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from harness.digests import canonical_json, of_value
 from harness.errors import UsageError
+from harness.formats.rows import Rows, Tokenizer
 
 Json: TypeAlias = Any
 Vectors: TypeAlias = NDArray[np.float32]
@@ -39,12 +40,18 @@ class Head:
     """What a format needs on top of an encoder. The engine maps it once to a module and a loss.
 
     Attributes:
-        kind: ``none`` uses the encoder's vectors as they are.
-        size: Number of outputs, where the kind has them.
+        kind: ``none`` uses the encoder's vectors as they are; ``pooled`` gives one row of scores per sequence, ``token``
+            one per token, ``span`` two per token (start, end), ``choice`` one score per sequence.
+        labels: Names of the outputs in order, for ``pooled`` and ``token``.
     """
 
     kind: Literal["none", "pooled", "token", "span", "choice"]
-    size: int = 0
+    labels: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Number of outputs per sequence or token."""
+        return {"none": 0, "span": 2, "choice": 1}.get(self.kind, len(self.labels))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +64,7 @@ class Predictions:
         gold: The gold answer of each.
         values: The predicted answer of each.
         facts: What was decided on the way, e.g. a tuned threshold; goes into each record.
-        caveats: Why the scores must not be compared with published ones; a record with any is left out of averages.
+        caveats: Why the scores must not be compared with published ones; they mark every average that the record enters.
     """
 
     view: str
@@ -74,19 +81,24 @@ def smallest_digests(ids: Iterable[str], count: int) -> set[str]:
 
 
 class Format(ABC):
-    """What a family of tasks shares: which texts of an example the model reads, and what its outputs mean.
+    """What a family of tasks shares. NumPy only; ``version`` rises when a golden output changes.
 
-    NumPy only. ``version`` rises when a golden output changes.
+    A format is either a :class:`VectorFormat`, read from the encoder's vectors as they are, or a :class:`HeadFormat`,
+    read from the scores of a head that was trained.
     """
 
     name: ClassVar[str]
     version: ClassVar[int]
-    head: ClassVar[Head]
+
+    @property
+    @abstractmethod
+    def head(self) -> Head:
+        """What it needs on top of an encoder."""
 
     @property
     @abstractmethod
     def views(self) -> tuple[str, ...]:
-        """Names of the prediction sets that :meth:`decode` gives."""
+        """Names of the prediction sets that it gives."""
 
     @property
     @abstractmethod
@@ -94,8 +106,8 @@ class Format(ABC):
         """Everything in this value that changes a prediction; part of the recipe's hash."""
 
     @abstractmethod
-    def text(self, example: Any) -> str:
-        """The text of an example that the model reads."""
+    def texts(self, example: Any) -> tuple[str, ...]:
+        """The texts of an example that the model reads."""
 
     def replaced(self, changes: Mapping[str, str]) -> Format:
         """This format with some settings changed, given as text (``--set``).
@@ -110,6 +122,15 @@ class Format(ABC):
         chosen = smallest_digests([example.id for example in examples], limit)
         return [example for example in examples if example.id in chosen]
 
+
+class VectorFormat(Format):
+    """A format that needs no head: each example is one text, and its vector is used as it is."""
+
+    @property
+    def head(self) -> Head:
+        """None."""
+        return Head(kind="none")
+
     @abstractmethod
     def decode(
         self,
@@ -118,11 +139,60 @@ class Format(ABC):
         tuning: tuple[Sequence[Any], Vectors] | None,
         neighbours: Neighbours,
     ) -> list[Predictions]:
-        """Predictions from model outputs, one value per view.
+        """Predictions from vectors, one value per view.
 
         Args:
             examples: The examples of the split, in order.
-            outputs: One row per example, float32, shape ``(examples, …)``.
+            outputs: One row per example, float32, shape ``(examples, dimension)``.
             tuning: Examples and outputs of the split on which thresholds are chosen, where the task has one.
             neighbours: Exact search ``(queries, base, k) -> (scores, indices)``, on whatever device the run uses.
         """
+
+
+class Reader(ABC):
+    """Reads the scores of one set of rows, in any order and a few at a time, and keeps only what predictions need."""
+
+    @abstractmethod
+    def take(self, chosen: NDArray[np.int64], scores: NDArray[np.float32]) -> None:
+        """Take the scores of some rows; every row comes exactly once.
+
+        Args:
+            chosen: Numbers of the rows, shape ``(chosen,)``.
+            scores: ``(chosen, size)`` for a pooled or choice head; ``(chosen, length, size)`` for a token or span head,
+                where ``length`` is at least that of the longest chosen row and what lies behind a row's end is padding.
+        """
+
+    @abstractmethod
+    def predictions(self) -> list[Predictions]:
+        """One value per view, after all rows were taken."""
+
+
+class HeadFormat(Format):
+    """A format that is read from the scores of a trained head."""
+
+    @abstractmethod
+    def encode(self, examples: Sequence[Any], tokenizer: Tokenizer, max_length: int) -> Rows:
+        """Rows of token ids; an example may have several (windows, choices).
+
+        Args:
+            examples: In order.
+            tokenizer: Cuts texts into sub-words.
+            max_length: Tokens per row at most, special tokens included.
+        """
+
+    @abstractmethod
+    def targets(self, examples: Sequence[Any], rows: Rows) -> NDArray[np.int64]:
+        """What the loss compares the scores with.
+
+        Returns:
+            Shape ``(rows,)`` for a pooled head; ``(len(rows.ids),)``, aligned with the flat ids and
+            :data:`harness.formats.rows.IGNORED` where no score counts, for a token head; ``(rows, 2)``, the positions
+            of the answer's first and last token inside the row, for a span head.
+
+        Raises:
+            DataError: An example has no gold answer to learn from.
+        """
+
+    @abstractmethod
+    def reader(self, examples: Sequence[Any], rows: Rows) -> Reader:
+        """What turns scores of these rows into predictions."""

@@ -19,11 +19,10 @@ from harness import search
 from harness.errors import UsageError
 from harness.formats.base import (
     Example,
-    Format,
-    Head,
     Json,
     Neighbours,
     Predictions,
+    VectorFormat,
     Vectors,
     smallest_digests,
 )
@@ -251,12 +250,11 @@ _SETTINGS: Mapping[str, Callable[[str], Any]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Retrieval(Format):
+class Retrieval(VectorFormat):
     """Two pools of sentences, searched in one or more ways; the encoder's vectors are used as they are."""
 
     name: ClassVar[str] = "retrieval"
     version: ClassVar[int] = 1
-    head: ClassVar[Head] = Head(kind="none")
 
     searches: tuple[Search, ...]
 
@@ -270,10 +268,9 @@ class Retrieval(Format):
         """The searches, field by field."""
         return {search.view: {"kind": type(search).__name__, **asdict(search)} for search in self.searches}
 
-    def text(self, example: Any) -> str:
+    def texts(self, example: Any) -> tuple[str, ...]:
         """The sentence."""
-        text: str = example.text
-        return text
+        return (example.text,)
 
     def replaced(self, changes: Mapping[str, str]) -> Retrieval:
         """``margin``, ``k`` and, for mining, ``retrieval`` can be changed (see :class:`harness.formats.base.Format`)."""

@@ -1,4 +1,4 @@
-"""What is shown of a run: terminal tables, Markdown, HTML. Knows records and suites; imports no torch."""
+"""What is shown of a run: terminal tables, Markdown, HTML, JSON. Knows records and suites; imports no torch."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from collections.abc import Mapping
 
 from harness import files
 from harness.report import html, markdown
-from harness.report.summary import summarise
+from harness.report.tables import Tables, summarise
+from harness.report.values import tables_as_json
 from harness.run import Run
 from harness.suite import Suite
 
-__all__ = ["summarise", "write"]
+__all__ = ["Tables", "summarise", "tables_as_json", "write"]
 
 
 def write(run: Run, suites: Mapping[str, Suite]) -> None:

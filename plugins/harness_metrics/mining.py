@@ -11,12 +11,15 @@ when that is the last candidate.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
 from harness import Json, Metric, Parts, hookimpl
 from harness.search import best_threshold
+from harness_metrics.counts import f1, precision, recall
+
+__all__ = ["MINING", "accepted_pairs", "f1", "oracle_pairs"]
 
 
 def accepted_pairs(gold: Sequence[Json], predictions: Sequence[Json]) -> Parts:
@@ -53,15 +56,6 @@ def _counts(gold: Sequence[Json], predictions: Sequence[Json], accepts: Callable
     }
 
 
-def _ratio(above: float, below: float) -> float:
-    return above / below if below > 0 else 0.0
-
-
-def f1(means: Mapping[str, float]) -> float:
-    """2 · hits / (predicted + gold); 0 where nothing was found."""
-    return _ratio(2 * means["hits"], means["predicted"] + means["gold"])
-
-
 _SOURCE = (
     "Paper: Zweigenbaum et al. 2018 (BUCC). Official scorer: bucc_f1 in google-research/xtreme evaluate.py, "
     "over distinct sentences."
@@ -78,14 +72,14 @@ MINING = (
         name="mining_precision",
         signature="mining_precision|tuned|v1",
         parts=accepted_pairs,
-        combine=lambda means: _ratio(means["hits"], means["predicted"]),
+        combine=precision,
         doc=f"Share of the accepted pairs that are right, in percent. {_SOURCE}",
     ),
     Metric(
         name="mining_recall",
         signature="mining_recall|tuned|v1",
         parts=accepted_pairs,
-        combine=lambda means: _ratio(means["hits"], means["gold"]),
+        combine=recall,
         doc=f"Share of the gold pairs that are accepted, in percent. {_SOURCE}",
     ),
     Metric(

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from harness import DataError, Encoding, FilesSource, HubSource, MetricUse, Row, TaskSpec, files, hookimpl
 from harness.formats.retrieval import Mining, Retrieval, sentence
+from harness_xtreme import layout
 
 LANGUAGES = ("de", "fr", "ru", "zh")
 _OFFICIAL_SPLIT = {"dev": "sample", "test": "training"}
@@ -110,6 +111,7 @@ BUCC = TaskSpec(
         MetricUse(metric="mining_recall", view="mined"),
         MetricUse(metric="mining_f1_oracle", view="mined"),
     ),
+    submission=layout.BITEXT_PAIRS,
     protocols={"xtreme": Encoding(), "phang2020": Encoding()},
     sizes={
         "dev": {"de": 1038, "fr": 929, "ru": 2374, "zh": 257},

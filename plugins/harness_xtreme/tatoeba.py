@@ -23,6 +23,7 @@ from harness import (
     languages,
 )
 from harness.formats.retrieval import Nearest, Retrieval, sentence
+from harness_xtreme import layout
 
 # The codes in the file names of LASER's test set, in which each language is the individual one that it really has.
 CODES = tuple(
@@ -149,6 +150,7 @@ TATOEBA = TaskSpec(
         MetricUse(metric="weighted_f1", view="en-xx"),
         MetricUse(metric="xsim_error", view="xx-en-ratio"),
     ),
+    submission=layout.BITEXT_LINES,
     protocols={"xtreme": Encoding(), "phang2020": Encoding()},
     sizes={"test": {code: _SMALLER.get(code, 1000) for code in XTREME}},
     licence="CC BY 2.0 FR",

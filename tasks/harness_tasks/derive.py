@@ -9,6 +9,9 @@ from collections.abc import Iterable
 from hashlib import sha256
 from pathlib import Path
 
+from harness_tasks.derive_pairs import derive_pairs
+from harness_tasks.derive_tags import derive_tags
+
 PIVOT = "en"
 TATOEBA_CODES = {"de": "deu", "es": "spa", "sw": "swh", "zh": "cmn", "ar": "ara"}
 BUCC_LANGUAGES = ("de", "zh")
@@ -20,7 +23,8 @@ LEFT_OUT_PIVOT = 4
 
 def derive(corpus: Path, target: Path) -> list[Path]:
     """Write every derived file under `target`; return the paths written, in order."""
-    return _tatoeba(corpus, target / "tatoeba" / "v1") + _bucc(corpus, target / "bucc2018")
+    retrieval = _tatoeba(corpus, target / "tatoeba" / "v1") + _bucc(corpus, target / "bucc2018")
+    return retrieval + derive_tags(corpus, target) + derive_pairs(corpus, target)
 
 
 def _tatoeba(corpus: Path, folder: Path) -> list[Path]:

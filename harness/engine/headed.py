@@ -1,0 +1,374 @@
+"""Encoders with a head on top: opened from a checkpoint that carries one, or put together anew to be trained.
+
+The one place where a head's value becomes a module and a loss. Where transformers has a class for family and head, that
+class is used, so that a fine-tuned folder opens there and predicts the same; elsewhere the head is the harness's own, over
+the bare encoder. Knows no task and no language.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForQuestionAnswering,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    AutoTokenizer,
+)
+
+from harness.checkpoints import Checkpoint, tensor_shapes
+from harness.engine.load import DTYPES, quiet
+from harness.engine.tokenizer import SubwordTokenizer
+from harness.errors import ModelError
+from harness.formats.base import Head
+from harness.formats.rows import IGNORED
+from harness.heads import OWN_HEAD, OWN_HEAD_WEIGHTS
+
+_CLASSES: Mapping[str, Any] = {
+    "pooled": AutoModelForSequenceClassification,
+    "token": AutoModelForTokenClassification,
+    "span": AutoModelForQuestionAnswering,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Headed:
+    """An encoder with a head, ready to run.
+
+    Attributes:
+        module: ``(input_ids, attention_mask or None, token_type_ids or None)`` to scores in float32: ``(rows, size)``
+            for a pooled or choice head, ``(rows, length, size)`` for a token or span head.
+        head: What it gives, in this order.
+        tokenizer: Cuts texts.
+        device: Where the module is; ``dtype`` that of its weights.
+        name: For messages.
+    """
+
+    module: nn.Module
+    head: Head
+    tokenizer: SubwordTokenizer
+    device: torch.device
+    dtype: torch.dtype
+    name: str
+
+
+class _Published(nn.Module):
+    """A model class of transformers; ``order`` puts its outputs into the head's order."""
+
+    def __init__(self, model: Any, head: Head, order: tuple[int, ...]) -> None:
+        super().__init__()
+        self.model = model
+        self._span = head.kind == "span"
+        self._order = list(order)
+
+    def forward(self, ids: Tensor, mask: Tensor | None, segments: Tensor | None) -> Tensor:
+        output = self.model(**_inputs(ids, mask, segments))
+        if self._span:
+            return torch.stack([output.start_logits, output.end_logits], dim=-1).float()
+        scores: Tensor = output.logits.float()
+        return scores if self._order == sorted(self._order) else scores[..., self._order]
+
+
+class _Own(nn.Module):
+    """The harness's own head over a bare encoder.
+
+    A pooled head is dropout, a square layer with tanh, dropout and a linear layer over the first token (RoBERTa's), or
+    over the mean where the tokenizer puts no special token first (T5); a token or span head is dropout and one layer.
+    """
+
+    def __init__(self, encoder: Any, head: Head, *, mean: bool) -> None:
+        super().__init__()
+        size = int(encoder.config.hidden_size)
+        self.encoder = encoder
+        self._pooled, self._mean = head.kind in ("pooled", "choice"), mean
+        self.dropout = nn.Dropout(float(getattr(encoder.config, "hidden_dropout_prob", None) or 0.1))
+        self.dense = nn.Linear(size, size) if self._pooled else nn.Identity()
+        self.out = nn.Linear(size, head.size)
+
+    def forward(self, ids: Tensor, mask: Tensor | None, segments: Tensor | None) -> Tensor:
+        states = self.encoder(**_inputs(ids, mask, segments)).last_hidden_state
+        if self._pooled:
+            states = self._one(states, mask)
+            states = torch.tanh(self.dense(self.dropout(states)))
+        scores: Tensor = self.out(self.dropout(states)).float()
+        return scores
+
+    def _one(self, states: Tensor, mask: Tensor | None) -> Tensor:
+        if not self._mean:
+            return states[:, 0]
+        if mask is None:
+            return states.mean(dim=1)
+        weights = mask.to(states.dtype)[:, :, None]
+        return (states * weights).sum(dim=1) / weights.sum(dim=1)
+
+    def head_state(self) -> dict[str, Tensor]:
+        """The head's tensors alone."""
+        return {name: value for name, value in self.state_dict().items() if not name.startswith("encoder.")}
+
+
+def _inputs(ids: Tensor, mask: Tensor | None, segments: Tensor | None) -> dict[str, Tensor]:
+    inputs = {"input_ids": ids, "attention_mask": mask, "token_type_ids": segments}
+    return {name: value for name, value in inputs.items() if value is not None}
+
+
+def loss(head: Head, scores: Tensor, targets: Tensor) -> Tensor:
+    """Cross entropy summed over what is scored (sequences, words, or both ends of a span), a scalar.
+
+    Args:
+        head: Whose scores they are.
+        scores: As :class:`Headed` gives them.
+        targets: As :meth:`harness.formats.base.HeadFormat.targets` gives them, padded alike with
+            :data:`harness.formats.rows.IGNORED`.
+    """
+    if head.kind == "span":
+        ends = scores.transpose(1, 2).reshape(-1, scores.shape[1])
+        return nn.functional.cross_entropy(ends, targets.reshape(-1), reduction="sum") / 2
+    return nn.functional.cross_entropy(
+        scores.reshape(-1, scores.shape[-1]), targets.reshape(-1), ignore_index=IGNORED, reduction="sum"
+    )
+
+
+def open_headed(
+    checkpoint: Checkpoint, head: Head, order: tuple[int, ...], *, device: str, dtype: str
+) -> Headed:
+    """Open a checkpoint that carries the head, every tensor of it accounted for.
+
+    Args:
+        checkpoint: Has a head that fits (see :func:`harness.heads.label_order`, which also gives ``order``).
+        head: What the task needs.
+        order: For each of the head's labels the number of the checkpoint's output.
+
+    Raises:
+        ModelError: The folder cannot be opened, or tensors of encoder or head are missing.
+    """
+    with quiet(checkpoint):
+        carried = checkpoint.head
+        if carried is not None and carried.own:
+            module: nn.Module = _open_own(checkpoint, head, order, DTYPES[dtype])
+        else:
+            module = _Published(_open_published(checkpoint, head, DTYPES[dtype]), head, order)
+        return _headed(checkpoint, head, module.to(device).eval(), device, DTYPES[dtype])
+
+
+def check_head(checkpoint: Checkpoint, head: Head) -> None:
+    """Find out from names alone whether every tensor of a carried head is there, before anything is opened.
+
+    Raises:
+        ModelError: Some are not; they would be random.
+    """
+    stored = tensor_shapes(checkpoint.folder)
+    if checkpoint.head is None or checkpoint.head.own or not stored:
+        return
+    with quiet(checkpoint), torch.device("meta"):
+        config = _config(checkpoint)
+        if not _has_class(config, head):
+            return
+        model: Any = _CLASSES[head.kind].from_config(config)
+    base = f"{model.base_model_prefix}."
+    wanted = {
+        name: tuple(value.shape) for name, value in model.state_dict().items() if not name.startswith(base)
+    }
+    gone = sorted(name for name, shape in wanted.items() if stored.get(name) != shape)
+    if gone:
+        raise ModelError(
+            f"{checkpoint.folder}: {len(gone)} tensors of its {head.kind} head are missing or of another shape "
+            f"({', '.join(gone[:5])}); a head that is partly random is never scored. Mend the checkpoint, or give its "
+            "encoder alone and let the harness train a head"
+        )
+
+
+def new_headed(
+    checkpoint: Checkpoint, head: Head, *, seed: int, device: str, dropout: float | None = None
+) -> Headed:
+    """Put a freshly initialised head on a checkpoint's encoder, in float32, to be trained.
+
+    The head's first weights follow from ``seed`` alone. A head that the checkpoint carries is left behind.
+
+    Raises:
+        ModelError: The folder cannot be opened, or weights of the encoder are missing.
+    """
+    with quiet(checkpoint):
+        config = _config(checkpoint)
+        if dropout is not None:
+            for name in (
+                "hidden_dropout_prob",
+                "attention_probs_dropout_prob",
+                "dropout_rate",
+                "mlp_dropout",
+            ):
+                if hasattr(config, name):
+                    setattr(config, name, dropout)
+        encoder = _open_encoder(checkpoint, config)
+        generator_state = torch.get_rng_state()
+        torch.manual_seed(seed)
+        try:
+            module = _fresh(encoder, config, head, checkpoint)
+        finally:
+            torch.set_rng_state(generator_state)
+        return _headed(checkpoint, head, module.to(device), device, torch.float32)
+
+
+def _headed(checkpoint: Checkpoint, head: Head, module: nn.Module, device: str, dtype: torch.dtype) -> Headed:
+    tokenizer: Any = AutoTokenizer.from_pretrained(
+        str(checkpoint.folder), local_files_only=True, trust_remote_code=False
+    )
+    return Headed(
+        module=module,
+        head=head,
+        tokenizer=SubwordTokenizer(tokenizer, segments=_segments(checkpoint)),
+        device=torch.device(device),
+        dtype=dtype,
+        name=checkpoint.name,
+    )
+
+
+def _segments(checkpoint: Checkpoint) -> bool:
+    """Whether the model tells two texts apart: it has an embedding for each. RoBERTa's relatives have only one."""
+    return int(checkpoint.config.get("type_vocab_size") or 0) > 1
+
+
+def _config(checkpoint: Checkpoint) -> Any:
+    return AutoConfig.from_pretrained(str(checkpoint.folder), local_files_only=True, trust_remote_code=False)
+
+
+def _has_class(config: Any, head: Head) -> bool:
+    """Whether transformers has a class for the head over this family's encoder."""
+    known: Any = _CLASSES.get(head.kind)
+    return known is not None and not config.is_encoder_decoder and type(config) in known._model_mapping
+
+
+def _labelled(config: Any, head: Head) -> Any:
+    if head.labels:
+        config.id2label = dict(enumerate(head.labels))
+        config.label2id = {label: number for number, label in enumerate(head.labels)}
+    elif head.kind == "span":
+        config.num_labels = 2
+    return config
+
+
+def _open_encoder(checkpoint: Checkpoint, config: Any) -> Any:
+    """The encoder in float32, with the pooler of families that have one."""
+    loaded: Any = AutoModel.from_pretrained(
+        str(checkpoint.folder),
+        config=config,
+        dtype=torch.float32,
+        local_files_only=True,
+        output_loading_info=True,
+        trust_remote_code=False,
+    )
+    model, info = loaded
+    _all_there(checkpoint, [key for key in info["missing_keys"] if "pooler." not in key], info, "encoder")
+    return model.get_encoder() if config.is_encoder_decoder else model
+
+
+def _all_there(checkpoint: Checkpoint, missing: list[str], info: Any, what: str) -> None:
+    gone = sorted([*missing, *(str(key) for key in info.get("mismatched_keys", ()))])
+    if gone:
+        raise ModelError(
+            f"{checkpoint.folder}: {len(gone)} tensors of the {what} are missing or of another shape and would be "
+            f"random: {', '.join(gone[:5])}; nothing is scored with them"
+        )
+
+
+def _fresh(encoder: Any, config: Any, head: Head, checkpoint: Checkpoint) -> nn.Module:
+    if not _has_class(config, head):
+        return _Own(encoder, head, mean=_no_first_token(checkpoint))
+    model: Any = _CLASSES[head.kind].from_config(_labelled(config, head))
+    base = getattr(model, model.base_model_prefix)
+    state = encoder.state_dict()
+    kept = {name: value for name, value in state.items() if name in base.state_dict()}
+    left = [name for name in base.load_state_dict(kept, strict=False).missing_keys if "pooler." not in name]
+    if left:
+        raise ModelError(
+            f"{checkpoint.folder}: the encoder does not fit its own class; {', '.join(left[:5])}"
+        )
+    _set_language(base, config)
+    return _Published(model, head, tuple(range(head.size)))
+
+
+def _set_language(base: Any, config: Any) -> None:
+    """XMOD has adapters per language; without a choice it refuses to run."""
+    if hasattr(base, "set_default_language") and not getattr(config, "default_language", None):
+        known = list(config.languages)
+        base.set_default_language("en_XX" if "en_XX" in known else known[0])
+
+
+def _no_first_token(checkpoint: Checkpoint) -> bool:
+    tokenizer: Any = AutoTokenizer.from_pretrained(
+        str(checkpoint.folder), local_files_only=True, trust_remote_code=False
+    )
+    return not SubwordTokenizer(tokenizer, segments=False).template.single[0]
+
+
+def _open_published(checkpoint: Checkpoint, head: Head, dtype: torch.dtype) -> Any:
+    config = _config(checkpoint)
+    if not _has_class(config, head):
+        raise ModelError(
+            f"{checkpoint.folder}: transformers has no class for a {head.kind} head on {checkpoint.family}"
+        )
+    if head.kind == "span" and config.num_labels != 2:
+        config.num_labels = 2
+    loaded: Any = _CLASSES[head.kind].from_pretrained(
+        str(checkpoint.folder),
+        config=config,
+        dtype=dtype,
+        local_files_only=True,
+        output_loading_info=True,
+        trust_remote_code=False,
+    )
+    model, info = loaded
+    _all_there(checkpoint, list(info["missing_keys"]), info, "model and its head")
+    _set_language(getattr(model, model.base_model_prefix), config)
+    return model
+
+
+def _open_own(checkpoint: Checkpoint, head: Head, order: tuple[int, ...], dtype: torch.dtype) -> nn.Module:
+    from safetensors.torch import load_file
+
+    config = _config(checkpoint)
+    told = json.loads((checkpoint.folder / OWN_HEAD).read_text(encoding="utf-8"))
+    module = _Own(_open_encoder(checkpoint, config), head, mean=bool(told["mean"]))
+    state = load_file(checkpoint.folder / OWN_HEAD_WEIGHTS)
+    gone = sorted(set(module.head_state()) ^ set(state))
+    if gone:
+        raise ModelError(
+            f"{checkpoint.folder}/{OWN_HEAD_WEIGHTS}: tensors {', '.join(gone)} do not fit the head"
+        )
+    module.load_state_dict(state, strict=False)
+    if order and order != tuple(sorted(order)):
+        with torch.no_grad():
+            module.out.weight.copy_(module.out.weight[list(order)])
+            module.out.bias.copy_(module.out.bias[list(order)])
+    return module.to(dtype)
+
+
+def save_headed(headed: Headed, source: Checkpoint, folder: Path) -> None:
+    """Write model, head and tokenizer into a folder that transformers opens (its own class where there is one)."""
+    module: Any = headed.module
+    with quiet(source):
+        if type(module) is _Published:
+            module.model.save_pretrained(str(folder))
+        else:
+            _save_own(module, headed.head, folder)
+        tokenizer: Any = AutoTokenizer.from_pretrained(
+            str(source.folder), local_files_only=True, trust_remote_code=False
+        )
+        tokenizer.save_pretrained(str(folder))
+
+
+def _save_own(module: _Own, head: Head, folder: Path) -> None:
+    from safetensors.torch import save_file
+
+    module.encoder.save_pretrained(str(folder))
+    state = {name: value.detach().cpu().contiguous() for name, value in module.head_state().items()}
+    save_file(state, folder / OWN_HEAD_WEIGHTS, metadata={"format": "pt"})
+    told = {"kind": head.kind, "labels": list(head.labels), "mean": module._mean}
+    (folder / OWN_HEAD).write_text(json.dumps(told, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")

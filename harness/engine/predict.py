@@ -1,0 +1,193 @@
+"""Rows to scores: batches of a whole group of row sets, each distinct row run once, scores handed on as they come.
+
+Knows a model with a head; knows no task, language or file. Scores are never kept here.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from harness.engine import batching
+from harness.engine.embed import Work, least_rows
+from harness.engine.headed import Headed
+from harness.errors import ModelError
+from harness.formats.base import Reader
+from harness.formats.rows import Rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """Rows that wait for scores, with what reads them."""
+
+    rows: Rows
+    reader: Reader
+
+
+@dataclass(slots=True, kw_only=True)
+class Predictor:
+    """A model with a head at work.
+
+    Attributes:
+        headed: The model.
+        batch_tokens: Tokens per batch.
+        work: Counts of what was done.
+    """
+
+    headed: Headed
+    batch_tokens: int
+    work: Work = field(default_factory=Work)
+
+    def run(self, asked: Sequence[Asked], tell: Callable[[int], None] = lambda count: None) -> None:
+        """Give every reader the scores of all its rows; ``tell`` hears of each batch's number of rows.
+
+        Batches are planned over all row sets together, by length; equal rows are run once.
+
+        Raises:
+            ModelError: A score is NaN or infinite, or a single row does not fit the device's memory.
+        """
+        if not asked:
+            return
+        flat = _Flat.of([entry.rows for entry in asked])
+        exact = 64 if self.headed.device.type == "cpu" else 0
+        for batch in batching.plan(flat.lengths, self.batch_tokens, exact=exact):
+            scores = self._scores(batch, flat)
+            if not np.isfinite(scores).all():
+                dtype = str(self.headed.dtype).removeprefix("torch.")
+                raise ModelError(
+                    f"{self.headed.name}: scores are NaN or infinite in {dtype}; try --dtype float32, and check the "
+                    "weights if that does not help"
+                )
+            for number, chosen, places in flat.askers(batch.rows):
+                asked[number].reader.take(chosen, scores[places])
+            tell(len(batch.rows))
+
+    def _scores(self, batch: batching.Batch, flat: _Flat) -> NDArray[np.float32]:
+        try:
+            scores = _forward(self.headed, batch, flat)
+        except torch.OutOfMemoryError as error:
+            if len(batch.rows) == 1:
+                raise ModelError(
+                    f"one row of {batch.length} tokens does not fit the memory of {self.headed.device}; use a "
+                    "smaller --max-length or another device"
+                ) from error
+            scores = None
+        if scores is None:
+            torch.cuda.empty_cache()
+            self.work.halved += 1
+            middle = len(batch.rows) // 2
+            halves = [
+                batching.Batch(rows=rows, length=batch.length, padded=batch.padded)
+                for rows in (batch.rows[:middle], batch.rows[middle:])
+            ]
+            return np.concatenate([self._scores(half, flat) for half in halves])
+        self.work.batches += 1
+        self.work.sequences += len(batch.rows)
+        self.work.tokens += int(flat.lengths[batch.rows].sum())
+        self.work.padded_tokens += batch.length * len(batch.rows)
+        return scores
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Flat:
+    """The distinct rows of several row sets, and who asks for each.
+
+    Attributes:
+        ids: int32, shape ``(tokens,)``; ``segments`` uint8 alike; ``starts`` of shape ``(distinct + 1,)``.
+        owners: Number of the row set and of the row in it, int64, shape ``(rows, 2)``, ordered by distinct row.
+        first: Where the askers of each distinct row begin in ``owners``, shape ``(distinct + 1,)``.
+    """
+
+    ids: NDArray[np.int32]
+    segments: NDArray[np.uint8]
+    starts: NDArray[np.int64]
+    owners: NDArray[np.int64]
+    first: NDArray[np.int64]
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Tokens per distinct row."""
+        return np.diff(self.starts)
+
+    @classmethod
+    def of(cls, sets: Sequence[Rows]) -> _Flat:
+        numbers: dict[tuple[bytes, bytes], int] = {}
+        ids: list[NDArray[np.int32]] = []
+        segments: list[NDArray[np.uint8]] = []
+        owners: list[tuple[int, int, int]] = []
+        for place, rows in enumerate(sets):
+            borders = rows.starts.tolist()
+            for row, (begin, end) in enumerate(itertools.pairwise(borders)):
+                own, marks = rows.ids[begin:end], rows.segments[begin:end]
+                number = numbers.setdefault((own.tobytes(), marks.tobytes()), len(ids))
+                if number == len(ids):
+                    ids.append(own)
+                    segments.append(marks)
+                owners.append((number, place, row))
+        table = np.array(owners, dtype=np.int64).reshape(-1, 3)
+        table = table[np.argsort(table[:, 0], kind="stable")]
+        counts = np.array([len(row) for row in ids], dtype=np.int64)
+        return cls(
+            ids=np.concatenate(ids) if ids else np.empty(0, dtype=np.int32),
+            segments=np.concatenate(segments) if segments else np.empty(0, dtype=np.uint8),
+            starts=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+            owners=table[:, 1:],
+            first=np.searchsorted(table[:, 0], np.arange(len(ids) + 1)),
+        )
+
+    def askers(self, distinct: NDArray[np.int64]) -> list[tuple[int, NDArray[np.int64], NDArray[np.int64]]]:
+        """For each row set that asks for some of these: its number, its rows, and their places among ``distinct``."""
+        counts = self.first[distinct + 1] - self.first[distinct]
+        places = np.repeat(np.arange(len(distinct)), counts)
+        owners = np.concatenate(
+            [self.owners[self.first[row] : self.first[row + 1]] for row in distinct.tolist()]
+        )
+        return [
+            (number, owners[owners[:, 0] == number, 1], places[owners[:, 0] == number])
+            for number in np.unique(owners[:, 0]).tolist()
+        ]
+
+
+def _forward(headed: Headed, batch: batching.Batch, flat: _Flat) -> NDArray[np.float32]:
+    """One pass over a batch, float32, ``(rows, size)`` or ``(rows, length, size)``."""
+    rows = np.resize(batch.rows, max(len(batch.rows), -(-least_rows(headed.device) // batch.length)))
+    inputs = gather(flat.ids, flat.segments, flat.starts, rows, batch.length, headed, masked=batch.padded)
+    with torch.inference_mode():
+        scores: NDArray[np.float32] = headed.module(*inputs)[: len(batch.rows)].cpu().numpy()
+    return scores
+
+
+def gather(
+    ids: NDArray[np.int32],
+    segments: NDArray[np.uint8],
+    starts: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    length: int,
+    headed: Headed,
+    *,
+    masked: bool,
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Some rows of a flat array as padded ids, attention mask and segments on the model's device.
+
+    Returns:
+        Three tensors of shape ``(rows, length)``; the mask is None unless ``masked``, the segments are None for a model
+        without them.
+    """
+    places = starts[rows][:, None] + np.arange(length)
+    inside = places < starts[rows + 1][:, None]
+    places = np.minimum(places, len(ids) - 1)
+    padding = headed.tokenizer.padding
+    device = headed.device
+    filled = torch.from_numpy(np.where(inside, ids[places], padding).astype(np.int64))
+    mask = torch.from_numpy(inside.astype(np.int64)).to(device, non_blocking=True) if masked else None
+    kinds = None
+    if headed.tokenizer.template.segments:
+        kinds = torch.from_numpy(np.where(inside, segments[places], 0).astype(np.int64))
+        kinds = kinds.to(device, non_blocking=True)
+    return filled.to(device, non_blocking=True), mask, kinds

@@ -1,0 +1,324 @@
+"""Fine-tunes a head with its encoder: AdamW, warm-up and decay, accumulation, selection, exact continuation.
+
+Knows rows, targets and a schedule; knows no task and no language. What a score on the selection set is, the caller says.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from harness.engine import trainstate
+from harness.engine.headed import Headed, loss
+from harness.engine.load import DTYPES
+from harness.engine.predict import gather
+from harness.engine.trainstate import Progress
+from harness.errors import ModelError
+from harness.formats.rows import IGNORED, Rows
+from harness.spec import Schedule
+
+# Tokens per micro-batch: what keeps a CPU's caches, and what fills a GPU.
+MICRO_TOKENS = {"cpu": 2_048, "cuda": 16_384}
+_CURVE_POINTS = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lesson:
+    """What is learned: rows with their targets (see :meth:`harness.formats.base.HeadFormat.targets`)."""
+
+    rows: Rows
+    targets: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hooks:
+    """What the caller wants to be asked and told.
+
+    Attributes:
+        select: Score of the model on the selection set in percent, higher is better; None takes the last step's weights.
+        started: Told of the number of steps, and of how many are done before.
+        stepped: Told of each step and its loss.
+        selected: Told of each selection score.
+    """
+
+    select: Callable[[], float] | None = None
+    started: Callable[[int, int], None] = lambda steps, done: None
+    stepped: Callable[[int, float], None] = lambda step, loss: None
+    selected: Callable[[int, float], None] = lambda step, score: None
+
+
+@dataclass(kw_only=True)
+class Trainer:
+    """One fine-tuning at work.
+
+    Attributes:
+        headed: Model and head, in float32 on its device; trained in place.
+        lesson: What is learned.
+        schedule: Hyper-parameters.
+        seed: Of row order and dropout.
+        dtype: ``float32``, or ``bfloat16``/``float16`` for mixed precision.
+        folder: Where the state of an unfinished training lies.
+        micro_tokens: Tokens per micro-batch at first.
+        save_seconds: Time between two saved states.
+        hooks: The caller's.
+    """
+
+    headed: Headed
+    lesson: Lesson
+    schedule: Schedule
+    seed: int
+    dtype: str
+    folder: Path
+    micro_tokens: int
+    save_seconds: float = 300.0
+    hooks: Hooks = field(default_factory=Hooks)
+    progress: Progress = field(default_factory=Progress)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps of one pass over the rows."""
+        return -(-len(self.lesson.rows.lengths) // self.schedule.batch_size)
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps of the whole training."""
+        return total_steps(len(self.lesson.rows.lengths), self.schedule)
+
+    def run(self) -> Progress:
+        """Train to the end, or from where an earlier run was stopped, and leave the chosen weights in the model.
+
+        Raises:
+            ModelError: The loss is not a number, or one row does not fit the device's memory. The last saved state stays.
+            OutputError: The state cannot be saved.
+            KeyboardInterrupt: Passed on after the state is saved.
+        """
+        torch.manual_seed(self.seed)
+        optimizer = _optimizer(self.headed.module, self.schedule)
+        found = trainstate.load_state(self.folder, self.headed.module, optimizer)
+        self.progress = found or Progress(micro_tokens=self.micro_tokens)
+        self.hooks.started(self.steps, self.progress.step)
+        try:
+            self._steps(optimizer)
+        except KeyboardInterrupt:
+            trainstate.save_state(self.folder, self.headed.module, optimizer, self.progress)
+            raise
+        if self.progress.best_step:
+            trainstate.load_best(self.folder, self.headed.module, self.progress.best_step)
+        self.headed.module.eval()
+        return self.progress
+
+    def _steps(self, optimizer: torch.optim.Optimizer) -> None:
+        progress, last = self.progress, time.monotonic()
+        scaler = torch.amp.GradScaler(
+            self.headed.device.type, init_scale=progress.scale, enabled=self.dtype == "float16"
+        )
+        while progress.step < self.steps and not self._patience_spent():
+            begun = time.monotonic()
+            self.headed.module.train()
+            value, norm, rate = self._step(optimizer, scaler)
+            progress.step += 1
+            self._note(value, norm, rate)
+            self.hooks.stepped(progress.step, value)
+            if self._time_to_select():
+                self._select()
+            progress.scale = scaler.get_scale() if scaler.is_enabled() else progress.scale
+            progress.seconds += time.monotonic() - begun
+            if time.monotonic() - last > self.save_seconds and progress.step < self.steps:
+                trainstate.save_state(self.folder, self.headed.module, optimizer, progress)
+                last = time.monotonic()
+
+    def _patience_spent(self) -> bool:
+        patience = self.schedule.patience
+        return patience is not None and self.progress.waited >= patience
+
+    def _time_to_select(self) -> bool:
+        if self.hooks.select is None:
+            return False
+        every = self.schedule.evaluate_every or self.steps_per_epoch
+        return self.progress.step % every == 0 or self.progress.step == self.steps
+
+    def _select(self) -> None:
+        """Score the selection set and keep the weights if they are the best so far (the earlier ones on a tie)."""
+        progress, select = self.progress, self.hooks.select
+        assert select is not None
+        self.headed.module.eval()
+        score = select()
+        progress.selection.append({"step": progress.step, "score": score})
+        self.hooks.selected(progress.step, score)
+        if not progress.best_step or score > progress.best_score:
+            trainstate.save_best(self.folder, self.headed.module, progress.step)
+            progress.best_step, progress.best_score, progress.waited = progress.step, score, 0
+        else:
+            progress.waited += 1
+
+    def _note(self, value: float, norm: float, rate: float) -> None:
+        progress = self.progress
+        progress.loss_sum += value
+        progress.loss_steps += 1
+        if progress.step % max(1, self.steps // _CURVE_POINTS) == 0 or progress.step == self.steps:
+            mean = progress.loss_sum / progress.loss_steps
+            progress.curve.append(
+                {"step": progress.step, "loss": mean, "learning_rate": rate, "gradient_norm": norm}
+            )
+            progress.loss_sum, progress.loss_steps = 0.0, 0
+
+    def _step(
+        self, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler
+    ) -> tuple[float, float, float]:
+        """One optimizer step; its loss, the gradient's norm before clipping, and the learning rate."""
+        step = self.progress.step
+        rows = self._rows(step)
+        rate = self.schedule.learning_rate * rate_factor(step, self.steps, self.schedule)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        value = self._gradient(rows, optimizer, scaler)
+        if not math.isfinite(value):
+            raise ModelError(
+                f"the loss of step {step + 1} of {self.steps} is {value} in {self.dtype} with learning rate {rate:.2e}; "
+                "try --dtype float32 or a smaller --hyper learning_rate=…; the last saved state is kept"
+            )
+        scaler.unscale_(optimizer)
+        norm = float(nn.utils.clip_grad_norm_(self.headed.module.parameters(), self.schedule.clip))
+        scaler.step(optimizer)
+        scaler.update()
+        return value, norm, rate
+
+    def _rows(self, step: int) -> NDArray[np.int64]:
+        """The rows of a step: an epoch's order follows from seed and epoch alone."""
+        epoch, place = divmod(step, self.steps_per_epoch)
+        order = np.random.default_rng([self.seed, epoch]).permutation(len(self.lesson.rows.lengths))
+        size = self.schedule.batch_size
+        return order[place * size : (place + 1) * size]
+
+    def _gradient(
+        self, rows: NDArray[np.int64], optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler
+    ) -> float:
+        """Gradients of one batch, in micro-batches that are halved until they fit; the mean loss."""
+        before = trainstate.random_snapshot()
+        while True:
+            optimizer.zero_grad(set_to_none=True)
+            try:
+                return self._accumulate(rows, scaler)
+            except torch.OutOfMemoryError as error:
+                longest = int(self.lesson.rows.lengths[rows].max())
+                if self.progress.micro_tokens <= longest:
+                    raise ModelError(
+                        f"one row of {longest} tokens does not fit the memory of {self.headed.device} while training; "
+                        "use --gradient-checkpointing, a smaller --max-length or another device"
+                    ) from error
+            self.progress.micro_tokens //= 2
+            torch.cuda.empty_cache()
+            trainstate.random_restore(before)
+
+    def _accumulate(self, rows: NDArray[np.int64], scaler: torch.amp.GradScaler) -> float:
+        weight = self._weight(rows)
+        total = torch.zeros((), device=self.headed.device)
+        for micro in micro_batches(rows, self.lesson.rows.lengths, self.progress.micro_tokens):
+            lengths = self.lesson.rows.lengths[micro]
+            inputs = gather(
+                self.lesson.rows.ids,
+                self.lesson.rows.segments,
+                self.lesson.rows.starts,
+                micro,
+                int(lengths.max()),
+                self.headed,
+                masked=bool((lengths != lengths[0]).any()),
+            )
+            targets = self._targets(micro, int(lengths.max()))
+            with torch.autocast(
+                self.headed.device.type,
+                dtype=DTYPES[self.dtype] if self.dtype != "float32" else torch.bfloat16,
+                enabled=self.dtype != "float32",
+            ):
+                scores = self.headed.module(*inputs)
+            part = loss(self.headed.head, scores, targets) / weight
+            scaled: Any = scaler.scale(part)
+            scaled.backward()
+            total += part.detach()
+            self.progress.tokens += int(lengths.sum())
+        return float(total)
+
+    def _weight(self, rows: NDArray[np.int64]) -> int:
+        """What the summed loss of a batch is divided by: rows, or words where each word is scored."""
+        if self.headed.head.kind != "token":
+            return len(rows)
+        starts, scored = self.lesson.rows.starts, self._scored
+        return max(1, int((scored[starts[rows + 1]] - scored[starts[rows]]).sum()))
+
+    @cached_property
+    def _scored(self) -> NDArray[np.int64]:
+        """How many tokens before each one have a target, shape ``(tokens + 1,)``."""
+        return np.concatenate([[0], np.cumsum(self.lesson.targets != IGNORED)])
+
+    def _targets(self, rows: NDArray[np.int64], length: int) -> Tensor:
+        if self.headed.head.kind != "token":
+            return torch.from_numpy(self.lesson.targets[rows]).to(self.headed.device)
+        starts = self.lesson.rows.starts
+        places = starts[rows][:, None] + np.arange(length)
+        inside = places < starts[rows + 1][:, None]
+        padded = np.where(
+            inside, self.lesson.targets[np.minimum(places, len(self.lesson.targets) - 1)], IGNORED
+        )
+        return torch.from_numpy(padded).to(self.headed.device)
+
+
+def total_steps(rows: int, schedule: Schedule) -> int:
+    """Optimizer steps that a schedule takes over so many rows."""
+    steps = math.ceil(schedule.epochs * -(-rows // schedule.batch_size))
+    return min(steps, schedule.max_steps) if schedule.max_steps is not None else steps
+
+
+def rate_factor(step: int, steps: int, schedule: Schedule) -> float:
+    """Share of the peak learning rate at a step counted from 0: a linear rise, then a linear fall to 0.
+
+    The same numbers as transformers' ``get_linear_schedule_with_warmup``, so the first step of a warm-up has rate 0.
+    """
+    rise = schedule.warmup if schedule.warmup >= 1 else math.ceil(schedule.warmup * steps)
+    if step < rise:
+        return step / rise
+    return max(0.0, (steps - step) / max(1.0, steps - rise))
+
+
+def micro_batches(
+    rows: NDArray[np.int64], lengths: NDArray[np.int64], budget: int
+) -> Iterator[NDArray[np.int64]]:
+    """The rows of one step, longest first, cut so that no part has more than ``budget`` tokens with padding."""
+    ordered = rows[np.argsort(-lengths[rows], kind="stable")]
+    start = 0
+    while start < len(ordered):
+        size = max(1, budget // max(1, int(lengths[ordered[start]])))
+        yield ordered[start : start + size]
+        start += size
+
+
+def _optimizer(module: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
+    """AdamW without weight decay on biases and LayerNorms."""
+    norms = {
+        f"{name}.{part}" if name else part
+        for name, child in module.named_modules()
+        if "norm" in type(child).__name__.lower()
+        for part, _ in child.named_parameters(recurse=False)
+    }
+    named = [(name, value) for name, value in module.named_parameters() if value.requires_grad]
+    plain = [value for name, value in named if name in norms or name.endswith("bias")]
+    decayed = [value for name, value in named if name not in norms and not name.endswith("bias")]
+    return torch.optim.AdamW(
+        [
+            {"params": decayed, "weight_decay": schedule.weight_decay},
+            {"params": plain, "weight_decay": 0.0},
+        ],
+        lr=schedule.learning_rate,
+        betas=schedule.adam_betas,
+        eps=schedule.adam_epsilon,
+        fused=True,
+    )

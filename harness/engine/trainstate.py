@@ -1,0 +1,161 @@
+"""The state of an unfinished training on disk: weights, optimizer, random numbers, position. Never pickled.
+
+A state is a folder that appears by one rename; the newest whole one counts. Knows tensors and JSON; knows no data.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from harness import files
+from harness.home import ADVICE
+
+
+@dataclass(slots=True, kw_only=True)
+class Progress:
+    """Where a training stands.
+
+    Attributes:
+        step: Optimizer steps done; with the seed it says which rows come next and what the learning rate is.
+        micro_tokens: Tokens per micro-batch, halved when memory did not suffice.
+        best_step: Step of the best selection score, 0 before the first one; ``best_score`` in percent.
+        waited: Selection scores since then.
+        seconds: Time spent so far.
+        tokens: Real tokens that went through the model.
+        curve: ``{"step", "loss", "learning_rate", "gradient_norm"}``, the loss averaged since the entry before.
+        selection: ``{"step", "score"}``.
+        loss_sum: Of the steps since the last entry of the curve; ``loss_steps`` their number.
+        scale: Of the gradient scaler, for float16.
+    """
+
+    step: int = 0
+    micro_tokens: int = 0
+    best_step: int = 0
+    best_score: float = 0.0
+    waited: int = 0
+    seconds: float = 0.0
+    tokens: int = 0
+    curve: list[dict[str, float]] = field(default_factory=list)
+    selection: list[dict[str, float]] = field(default_factory=list)
+    loss_sum: float = 0.0
+    loss_steps: int = 0
+    scale: float = 65536.0
+
+
+def save_state(folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
+    """Write the whole state below a work folder, then remove the older ones.
+
+    Raises:
+        OutputError: The disk is full or cannot be written; the older state stays.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(dir=folder, prefix=".draft-"))
+        try:
+            save_file(_plain(module.state_dict()), draft / "model.safetensors")
+            save_file(_optimizer_tensors(optimizer), draft / "optimizer.safetensors")
+            save_file(_random_states(), draft / "random.safetensors")
+            (draft / "progress.json").write_text(json.dumps(asdict(progress)) + "\n", encoding="utf-8")
+            target = folder / f"state-{progress.step:09d}"
+            if target.exists():
+                shutil.rmtree(target)
+            draft.replace(target)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+    except OSError as error:
+        raise files.output_error(folder, error, ADVICE) from error
+    for older in _states(folder)[:-1]:
+        shutil.rmtree(older, ignore_errors=True)
+    for weights in folder.glob("best-*.safetensors"):
+        if weights.name != _best(progress.best_step):
+            weights.unlink(missing_ok=True)
+
+
+def load_state(folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer) -> Progress | None:
+    """Bring module, optimizer and random numbers back to the newest state; None where there is none."""
+    found = _states(folder)
+    if not found:
+        return None
+    state = found[-1]
+    module.load_state_dict(load_file(state / "model.safetensors"))
+    _restore_optimizer(optimizer, load_file(state / "optimizer.safetensors"))
+    _restore_random(load_file(state / "random.safetensors"))
+    told: dict[str, Any] = json.loads((state / "progress.json").read_text(encoding="utf-8"))
+    return Progress(**told)
+
+
+def save_best(folder: Path, module: nn.Module, step: int) -> None:
+    """Keep the weights of a selection score beside the earlier ones; :func:`save_state` removes what no state needs."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with files.atomic(folder / _best(step)) as temporary:
+            save_file(_plain(module.state_dict()), temporary)
+    except OSError as error:
+        raise files.output_error(folder, error, ADVICE) from error
+
+
+def load_best(folder: Path, module: nn.Module, step: int) -> None:
+    """Bring the module back to the weights of the best step."""
+    module.load_state_dict(load_file(folder / _best(step)))
+
+
+def _best(step: int) -> str:
+    return f"best-{step:09d}.safetensors"
+
+
+def _states(folder: Path) -> list[Path]:
+    return sorted(folder.glob("state-*"))
+
+
+def _plain(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors that share no memory (tied weights are written once under each name) on the CPU."""
+    return {name: value.detach().to("cpu", copy=True).contiguous() for name, value in state.items()}
+
+
+def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    state = optimizer.state_dict()["state"]
+    return {
+        f"{number}.{name}": torch.as_tensor(value).detach().to("cpu", copy=True).contiguous()
+        for number, entries in state.items()
+        for name, value in entries.items()
+    }
+
+
+def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        number, _, name = key.partition(".")
+        state.setdefault(int(number), {})[name] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _random_states() -> dict[str, Tensor]:
+    states = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        states["cuda"] = torch.cuda.get_rng_state()
+    return states
+
+
+def _restore_random(states: dict[str, Tensor]) -> None:
+    torch.set_rng_state(states["cpu"])
+    if "cuda" in states and torch.cuda.is_available():
+        torch.cuda.set_rng_state(states["cuda"])
+
+
+def random_snapshot() -> dict[str, Tensor]:
+    """The random states now, for a step that may have to be done again."""
+    return _random_states()
+
+
+def random_restore(states: dict[str, Tensor]) -> None:
+    """Go back to a snapshot."""
+    _restore_random(states)

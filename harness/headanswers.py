@@ -1,0 +1,172 @@
+"""Answers from a head: opened or fine-tuned first, then run over a whole group of units at once.
+
+Knows plans and formats with a head; knows no task, and of metrics only the one that chooses a checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness import tuning
+from harness.answers import Answer
+from harness.engine.headed import Headed, open_headed
+from harness.engine.predict import Asked, Predictor
+from harness.engine.session import Compute
+from harness.errors import HarnessError, ModelError, OutputError, SpecError
+from harness.formats.base import HeadFormat
+from harness.formats.rows import Rows
+from harness.plan import Plan, Unit
+from harness.planning import blame, read_unit
+from harness.progress import Listener
+from harness.registry import Catalog
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Model:
+    """A model with a head, and how it came about."""
+
+    headed: Headed
+    weights: str
+    trained: Mapping[str, Any]
+
+
+@dataclass(kw_only=True)
+class HeadAnswers:
+    """Answers units of formats with a head, a group of units of one model at a time.
+
+    Attributes:
+        plan: What is to be done.
+        catalog: For the metric that chooses a checkpoint.
+        compute: On what models run.
+        listener: Told of training and of what is run.
+        pending: Numbers of the units that are to be answered.
+    """
+
+    plan: Plan
+    catalog: Catalog
+    compute: Compute
+    listener: Listener
+    pending: Sequence[int]
+    work: dict[str, int] = field(default_factory=dict)
+    _ready: dict[tuple[str, str, int | None], Answer | str] = field(default_factory=dict)
+    _open: tuple[str, _Model] | None = None
+    _broken: dict[str, str] = field(default_factory=dict)
+
+    def answer(self, unit: Unit) -> list[Answer]:
+        """The answer of a unit; those of its whole group are computed with it.
+
+        Raises:
+            HarnessError: Its head cannot be opened or trained, or its examples cannot be encoded.
+        """
+        if unit.key not in self._ready:
+            self._run(
+                [other for other in map(self.plan.units.__getitem__, self.pending) if self._same(unit, other)]
+            )
+        found = self._ready.pop(unit.key)
+        if isinstance(found, str):
+            raise ModelError(found)
+        return [found]
+
+    def _same(self, unit: Unit, other: Unit) -> bool:
+        return (
+            other.group == unit.group
+            and not other.spaces
+            and not other.error
+            and other.key not in self._ready
+        )
+
+    def _run(self, units: Sequence[Unit]) -> None:
+        try:
+            model = self._model(units[0])
+        except OutputError:
+            raise
+        except HarnessError as error:
+            self._ready.update({unit.key: f"{unit.name}: {error}" for unit in units})
+            return
+        asked = {unit.key: self._asked(unit, model) for unit in units}
+        waiting = [entry for entry in asked.values() if isinstance(entry, Asked)]
+        predictor = Predictor(headed=model.headed, batch_tokens=self.compute.batch_tokens)
+        try:
+            self.listener.encoding(units[0], sum(len(entry.rows.lengths) for entry in waiting))
+            predictor.run(waiting, self.listener.encoded)
+        # torch raises errors of many kinds; the model is what they have in common.
+        except Exception as error:  # noqa: BLE001
+            kind = "" if isinstance(error, HarnessError) else f"{type(error).__name__} while the model ran: "
+            told = f"{kind}{' '.join(str(error).split())}"
+            self._ready.update({unit.key: f"{unit.name}: {told}" for unit in units})
+            return
+        self._count(predictor)
+        for unit in units:
+            self._ready[unit.key] = self._answer(unit, model, asked[unit.key])
+
+    def _count(self, predictor: Predictor) -> None:
+        for name in predictor.work.__slots__:
+            self.work[name] = self.work.get(name, 0) + int(getattr(predictor.work, name))
+
+    def _answer(self, unit: Unit, model: _Model, asked: Asked | str) -> Answer | str:
+        if isinstance(asked, str):
+            return asked
+        try:
+            predictions = asked.reader.predictions()
+        except Exception as error:  # noqa: BLE001 - a format may be a plugin's
+            return blame(unit, error)
+        return Answer(
+            space=None,
+            predictions=predictions,
+            inputs=_inputs(unit, asked.rows),
+            weights=model.weights,
+            trained=model.trained,
+        )
+
+    def _asked(self, unit: Unit, model: _Model) -> Asked | str:
+        """The rows of a unit with what reads them, or what is wrong with them."""
+        task_format = unit.task.format
+        if not isinstance(task_format, HeadFormat):
+            raise SpecError(f"{unit.name}: the format '{task_format.name}' reads no head")
+        try:
+            examples = read_unit(unit, self.plan.location, self.plan.limit)[0].examples
+            rows = task_format.encode(examples, model.headed.tokenizer, unit.max_length)
+            return Asked(rows=rows, reader=task_format.reader(examples, rows))
+        except HarnessError as error:
+            return f"{unit.name}: {error}"
+        except Exception as error:  # noqa: BLE001 - a format may be a plugin's
+            return blame(unit, error)
+
+    def _model(self, unit: Unit) -> _Model:
+        if self._open is not None and self._open[0] == unit.model:
+            return self._open[1]
+        if unit.model in self._broken:
+            raise ModelError(self._broken[unit.model])
+        self._open = None
+        try:
+            model = self._opened(unit)
+        except OutputError:
+            raise
+        except HarnessError as error:
+            self._broken[unit.model] = str(error)
+            raise
+        self._open = (unit.model, model)
+        return model
+
+    def _opened(self, unit: Unit) -> _Model:
+        head = unit.task.format.head
+        checkpoint, order = unit.checkpoint, unit.order
+        trained: Mapping[str, Any] = {}
+        if unit.phase is not None:
+            made = tuning.obtain(unit.phase, self.catalog, self.plan.location, self.compute, self.listener)
+            checkpoint, trained = made.checkpoint, made.facts
+            order = tuple(range(len(head.labels)))
+        headed = open_headed(checkpoint, head, order, device=self.compute.device, dtype=self.compute.dtype)
+        return _Model(headed=headed, weights=checkpoint.weights, trained=trained)
+
+
+def _inputs(unit: Unit, rows: Rows) -> dict[str, int]:
+    return {
+        "max_length": unit.max_length,
+        "texts": unit.examples,
+        "distinct": len(unit.texts),
+        "empty": unit.empty,
+        **rows.health,
+    }

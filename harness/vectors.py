@@ -1,0 +1,136 @@
+"""Answers from an encoder's vectors: texts are encoded group by group into stores, and a format searches among them.
+
+Knows plans, stores and vector formats; knows no task and no metric.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness import digests
+from harness.answers import Answer
+from harness.engine.session import Session, Sessions
+from harness.engine.tokens import Tokens
+from harness.errors import HarnessError, ModelError, OutputError, SpecError
+from harness.formats.base import VectorFormat
+from harness.plan import Plan, Unit
+from harness.planning import read_unit
+from harness.progress import Listener
+
+
+class VectorAnswers:
+    """Answers units of formats without a head. The next group's tokens are made while the model runs."""
+
+    def __init__(self, plan: Plan, sessions: Sessions, listener: Listener, pending: Sequence[int]) -> None:
+        self._plan, self._sessions, self._listener = plan, sessions, listener
+        self._groups: dict[int, list[Unit]] = {}
+        for unit in plan.units:
+            if unit.spaces:
+                self._groups.setdefault(unit.group, []).append(unit)
+        mine = [plan.units[number] for number in pending if plan.units[number].spaces]
+        self._waiting = list(
+            dict.fromkeys(group for unit in mine for group in np.unique(unit.owner).tolist())
+        )
+        self._ahead: dict[int, Future[tuple[list[str], list[Tokens]]] | None] = {}
+        self._failed: dict[int, str] = {}
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="tokenise")
+
+    def answer(self, unit: Unit) -> list[Answer]:
+        """Answers in every space of a unit.
+
+        Raises:
+            HarnessError: Something that it needs could not be read or encoded.
+        """
+        self._bring(unit)
+        task_format = unit.task.format
+        if not isinstance(task_format, VectorFormat):
+            raise SpecError(f"{unit.name}: the format '{task_format.name}' does not read vectors")
+        rows, held = read_unit(unit, self._plan.location, self._plan.limit)
+        tuning = held.examples if held is not None else ()
+        texts = [task_format.texts(example)[0] for example in [*rows.examples, *tuning]]
+        keys = digests.of_texts(texts)
+        session, count = self._session(unit), len(rows.examples)
+        answers = []
+        for space in unit.spaces:
+            vectors, tokens = session.vectors(space, keys)
+            found = task_format.decode(
+                rows.examples,
+                vectors[:count],
+                (tuning, vectors[count:]) if len(tuning) else None,
+                session.neighbours,
+            )
+            inputs = {
+                "max_length": space.max_length,
+                "texts": unit.examples,
+                "distinct": len(unit.texts),
+                "empty": unit.empty,
+                "truncated": int(np.count_nonzero(tokens > space.max_length)),
+            }
+            answers.append(
+                Answer(space=space, predictions=found, inputs=inputs, weights=unit.checkpoint.weights)
+            )
+        return answers
+
+    def _session(self, unit: Unit) -> Session:
+        return self._sessions.of(unit.checkpoint)
+
+    def _bring(self, unit: Unit) -> None:
+        """Encode what this unit needs: all texts of every group that owns one of its texts, unless they are stored."""
+        for group in np.unique(unit.owner).tolist():
+            while group in self._waiting:
+                self._encode(self._waiting[0])
+        embedder = self._session(unit).embedder(unit.max_length)
+        if embedder.missing(unit.texts):
+            broken = [embedder.broken[key] for key in unit.texts.tolist() if key in embedder.broken]
+            failed = [
+                self._failed[group] for group in np.unique(unit.owner).tolist() if group in self._failed
+            ]
+            raise ModelError(f"{unit.name}: {[*broken, *failed, 'its texts could not be encoded'][0]}")
+
+    def _encode(self, group: int) -> None:
+        """Encode the texts of a group, after starting on the tokens of the next one."""
+        for ahead in self._waiting[:2]:
+            self._prepare(ahead)
+        self._waiting.remove(group)
+        waiting = self._ahead.pop(group)
+        if waiting is None:
+            return
+        unit = self._groups[group][0]
+        try:
+            texts, tokens = waiting.result()
+            self._listener.encoding(unit, len(texts))
+            self._session(unit).embedder(unit.max_length).embed(texts, tokens, self._listener.encoded)
+        except OutputError:
+            raise
+        # torch and the tokenizers raise errors of many kinds; the model is what they have in common.
+        except Exception as error:  # noqa: BLE001
+            kind = "" if isinstance(error, HarnessError) else f"{type(error).__name__} while the model ran: "
+            self._failed[group] = f"{kind}{' '.join(str(error).split())}"
+
+    def _prepare(self, group: int) -> None:
+        if group in self._ahead:
+            return
+        units = self._groups[group]
+        mine = np.unique(np.concatenate([unit.texts[unit.owner == group] for unit in units]))
+        missing = self._session(units[0]).embedder(units[0].max_length).missing(mine)
+        self._ahead[group] = self._pool.submit(self._tokens, units, mine) if missing else None
+
+    def _tokens(self, units: Sequence[Unit], mine: NDArray[np.bytes_]) -> tuple[list[str], list[Tokens]]:
+        texts: dict[str, None] = {}
+        for unit in units:
+            if not unit.error:
+                rows, held = read_unit(unit, self._plan.location, self._plan.limit)
+                examples = [*rows.examples, *(held.examples if held is not None else ())]
+                texts.update(dict.fromkeys(unit.task.format.texts(example)[0] for example in examples))
+        distinct = list(texts)
+        keep = np.isin(digests.of_texts(distinct), mine)
+        owned = [text for text, kept in zip(distinct, keep.tolist(), strict=True) if kept]
+        return owned, self._session(units[0]).tokenise(owned, units[0].max_length)
+
+    def close(self) -> None:
+        """Wait for what is being tokenised, and take on no more."""
+        self._pool.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,1 @@
+"""English training sets; one module and one entry point per task."""

@@ -1,0 +1,1 @@
+"""Data only: MLQA's files, by split."""

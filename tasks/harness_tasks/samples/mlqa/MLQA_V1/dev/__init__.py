@@ -1,0 +1,1 @@
+"""Data only: MLQA's development set, question and passage in one language."""

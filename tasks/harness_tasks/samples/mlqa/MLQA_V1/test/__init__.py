@@ -1,0 +1,1 @@
+"""Data only: MLQA's test set, question and passage in one language."""

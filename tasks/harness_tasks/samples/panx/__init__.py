@@ -1,0 +1,1 @@
+"""Data only: PAN-X named entities as XTREME has them, a word and its tag a line."""

@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack
@@ -186,7 +187,9 @@ def prepare(request: Request, catalog: Catalog) -> Prepared:
     names = [entry.task.name for entry in selected]
     plan = make_plan(
         catalog,
-        models_of_tasks(request.model, names, lambda name: _checkpoint(name, request)),
+        models_of_tasks(
+            request.model, names, partial(checkpoint_of, revision=request.revision, offline=request.offline)
+        ),
         selected,
         location,
         Settings(
@@ -222,9 +225,10 @@ def prepare(request: Request, catalog: Catalog) -> Prepared:
     return Prepared(request=request, plan=plan, selected=selected, folder=plan.folder(request.output))
 
 
-def _checkpoint(name: str, request: Request) -> checkpoints.Checkpoint:
+def checkpoint_of(name: str, *, revision: str | None = None, offline: bool = False) -> checkpoints.Checkpoint:
+    """The checkpoint that a value of ``--model`` names: a folder, a hub id, or ``sample``; raises ModelError."""
     if name != "sample":
-        return checkpoints.open_checkpoint(name, revision=request.revision, offline=request.offline)
+        return checkpoints.open_checkpoint(name, revision=revision, offline=offline)
     return replace(checkpoints.open_checkpoint(str(sample_checkpoint(home()))), name="sample")
 
 
@@ -267,6 +271,8 @@ def carry_out(prepared: Prepared, catalog: Catalog, listener: Listener | None = 
             fail_fast=request.fail_fast,
         )
         try:
+            if request.deterministic:
+                load.be_deterministic()
             if pending:
                 _check_cache(home() / "embeddings")
             road.compute(pending, outcome)

@@ -193,6 +193,7 @@ def _caveats(unit: Unit, plan: Plan) -> Iterator[str]:
         yield f"split {unit.split}, the task's own is {unit.task.split}"
     if unit.cut_at is not None:
         yield f"texts are cut at {unit.cut_at} tokens, not where the protocol says"
+    yield from unit.caveats
     yield from _training_caveats(unit)
     if unit.checkpoint.family == "xmod":
         yield "XMOD read every language through the adapter of its default language"
@@ -214,6 +215,9 @@ def _training_caveats(unit: Unit) -> Iterator[str]:
         yield f"trained with {told}, not as the protocol says"
     if unit.without:
         yield f"{len(unit.without)} examples of this split were learned and are left out"
+    chosen = phase.select
+    if chosen is not None and (chosen.task.name, chosen.split) == (unit.task.name, unit.split):
+        yield f"the checkpoint was chosen on the English part of the scored split {unit.split}"
     if (
         training is not None
         and training.select is not None

@@ -20,6 +20,8 @@ from harness.spec import Schedule, TaskSpec
 # Rises when the engine's numbers change; the second one when those of training do.
 ENGINE_VERSION = 1
 TRAINING_VERSION = 1
+# Characters of changed settings that a variant, which is a folder's name, spells out; a digest stands for more.
+_LONGEST_CHANGES = 120
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +147,7 @@ class Unit:
         group: Number of the group to which the unit belongs.
         empty: Texts that are empty or white space.
         repairs: What was mended in the data while it was read, and how often.
+        caveats: What the data's source says against comparing its scores.
         error: Why the data could not be read.
     """
 
@@ -168,6 +171,7 @@ class Unit:
     examples: int = 0
     empty: int = 0
     repairs: Mapping[str, int] = field(default_factory=dict)
+    caveats: tuple[str, ...] = ()
     texts: NDArray[np.bytes_] = field(default_factory=lambda: np.empty(0, dtype="S16"))
     owner: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     group: int = 0
@@ -201,6 +205,8 @@ class Unit:
         if self.phase is not None:
             odd.update({f"train.{name}": value for name, value in self.phase.changes.items()})
         changed = ",".join(f"{name}={value}" for name, value in sorted(odd.items()))
+        if len(changed) > _LONGEST_CHANGES:
+            changed = digests.of_value(changed, 8)
         protocol = f"{self.protocol}+{changed}" if changed else self.protocol
         encoding = f"{protocol}.head" if space is None else space.variant(protocol)
         return f"{encoding}.{view}" if view else encoding

@@ -272,6 +272,7 @@ def _with_data(unit: Unit, location: DataLocation, limit: int | None, *, fail_fa
         unit,
         source=rows.source,
         repairs=rows.repairs,
+        caveats=rows.caveats,
         data=digests.of_lines([rows.fingerprint, held.fingerprint]) if held else rows.fingerprint,
         examples=len(texts),
         empty=sum(not text.strip() for parts in texts for text in parts),

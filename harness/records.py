@@ -140,9 +140,16 @@ def read_records(path: Path) -> list[Record]:
 
 
 def write_records(path: Path, records: Sequence[Record]) -> None:
-    """Write all records, in order of task, language and variant, so that the file appears whole."""
+    """Write all records, in order of task, language, variant, metric and seed, so that the file appears whole."""
     ordered = sorted(
-        records, key=lambda record: (record.task, record.language, record.variant, record.metric)
+        records,
+        key=lambda record: (
+            record.task,
+            record.language,
+            record.variant,
+            record.metric,
+            -1 if record.seed is None else record.seed,
+        ),
     )
     files.write_text(path, "".join(to_line(record) + "\n" for record in ordered))
 

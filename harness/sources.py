@@ -66,12 +66,14 @@ class RowSet:
         source: Source's name, with the revision for the hub.
         fingerprint: SHA-256 of the examples' content.
         repairs: What the source mended, as texts with the number of rows that each concerns; counted before a limit.
+        caveats: Why scores on these rows must not be compared with published ones.
     """
 
     examples: Sequence[Example]
     source: str
     fingerprint: str
     repairs: Mapping[str, int] = field(default_factory=dict)
+    caveats: tuple[str, ...] = ()
 
 
 def read(
@@ -93,7 +95,7 @@ def read(
     """
     try:
         rows, source = _rows(task, language, split, location)
-        examples, repairs = _examples(task, rows)
+        examples, repairs, caveats = _examples(task, rows)
     except DataError as error:
         raise DataError(f"{task.name}/{language}/{split}: {error}") from error
     if not examples:
@@ -107,14 +109,21 @@ def read(
             )
     if limit is not None:
         examples = task.format.subset(examples, limit)
-    return RowSet(examples=examples, source=source, fingerprint=fingerprint(examples), repairs=repairs)
+    return RowSet(
+        examples=examples,
+        source=source,
+        fingerprint=fingerprint(examples),
+        repairs=repairs,
+        caveats=tuple(caveats),
+    )
 
 
-def _examples(task: TaskSpec, rows: Iterable[Row]) -> tuple[list[Example], dict[str, int]]:
-    """Examples, and how many rows carry which repair."""
+def _examples(task: TaskSpec, rows: Iterable[Row]) -> tuple[list[Example], dict[str, int], dict[str, int]]:
+    """Examples, and how many rows carry which repair and which caveat."""
     examples: list[Example] = []
     seen: set[str] = set()
     repairs: Counter[str] = Counter()
+    caveats: Counter[str] = Counter()
     for row in rows:
         try:
             example = task.example(row)
@@ -127,7 +136,8 @@ def _examples(task: TaskSpec, rows: Iterable[Row]) -> tuple[list[Example], dict[
         seen.add(example.id)
         examples.append(example)
         repairs.update([row["repair"]] if row.get("repair") else [])
-    return examples, dict(repairs)
+        caveats.update([row["caveat"]] if row.get("caveat") else [])
+    return examples, dict(repairs), dict(caveats)
 
 
 def fingerprint(examples: Iterable[Example]) -> str:
@@ -253,7 +263,11 @@ def _load(folder: Path, source: HubSource, language: str, split: str) -> Iterato
 
     datasets.disable_progress_bars()
     try:
-        data: Any = datasets.load_dataset(str(folder), source.config(language), split=source.split(split))
+        if source.data_files is not None:
+            glob = str(folder / source.data_files(language, split))
+            data: Any = datasets.load_dataset("parquet", data_files={"rows": glob}, split="rows")
+        else:
+            data = datasets.load_dataset(str(folder), source.config(language), split=source.split(split))
     # datasets has no common base class for what can be wrong with a folder.
     except Exception as error:
         told = " ".join(str(error).split())

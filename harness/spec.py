@@ -53,6 +53,8 @@ class HubSource:
         split: The harness's split to the repository's; None when it has no such split.
         read: ``(rows of the repository, language)`` to rows of the task; ``repair`` as in :class:`FilesSource`.
         patterns: Which files of the repository are needed.
+        data_files: ``(language, split)`` to a glob of Parquet files, where reading by configuration would ask for more
+            files than are needed; None for reading by configuration.
     """
 
     name: str
@@ -62,6 +64,7 @@ class HubSource:
     split: Callable[[str], str | None]
     read: Callable[[Iterable[Row], str], Iterable[Row]]
     patterns: tuple[str, ...] = ("*",)
+    data_files: Callable[[str, str], str] | None = None
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[0-9a-f]{40}", self.revision):

@@ -75,7 +75,14 @@ def obtain(
 
 
 def _opened(phase: Phase, folder: Path) -> Tuned:
-    told: dict[str, Any] = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+    try:
+        told: dict[str, Any] = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+        steps, best = told["steps"], told["best"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(
+            f"{folder}: a damaged checkpoint of the cache ({FACTS}: {type(error).__name__}); remove the folder, and the "
+            "same command trains it again"
+        ) from error
     facts = {
         "checkpoint": phase.key,
         "parent": phase.parent.weights,
@@ -84,8 +91,8 @@ def _opened(phase: Phase, folder: Path) -> Tuned:
         "language": phase.learn.language,
         "examples": phase.learn.examples,
         "data": phase.learn.data,
-        "steps": told["steps"],
-        "best_step": told["best"]["step"] if told["best"] else None,
+        "steps": steps,
+        "best_step": best["step"] if best else None,
     }
     return Tuned(checkpoint=replace(open_checkpoint(str(folder)), name=phase.parent.name), facts=facts)
 

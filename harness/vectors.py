@@ -68,7 +68,11 @@ class VectorAnswers:
                 "texts": unit.examples,
                 "distinct": len(unit.texts),
                 "empty": unit.empty,
-                "truncated": int(np.count_nonzero(tokens > space.max_length)),
+                "examples": len(texts),
+                "words": sum(len(text.split()) for text in texts),
+                "pieces": int(tokens[:, 1].sum()),
+                "unknown": int(tokens[:, 2].sum()),
+                "truncated": int(np.count_nonzero(tokens[:, 0] > space.max_length)),
             }
             answers.append(
                 Answer(space=space, predictions=found, inputs=inputs, weights=unit.checkpoint.weights)

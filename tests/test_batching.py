@@ -160,7 +160,7 @@ def _tokens(sequences: list[Sequence]) -> Tokens:
         special=(ids == 0) | (ids == 2),
         starts=np.concatenate([[0], np.cumsum(lengths)]),
         sequence=np.arange(len(sequences)),
-        before=np.array(lengths, dtype=np.int32),
+        before=np.array([[length, length, 0] for length in lengths], dtype=np.int32),
     )
 
 

@@ -302,7 +302,7 @@ def test_the_list_of_tasks_is_the_golden_one(cli: Cli) -> None:
 
 def test_every_sub_command_has_a_help_that_names_its_options(cli: Cli) -> None:
     commands = {
-        (): ["eval", "tasks", "plugins", "data", "score", "export", "gate", "report", "Exit codes"],
+        (): ["eval", "tasks", "plugins", "data", "score", "export", "gate", "doctor", "report", "Exit codes"],
         ("eval",): ["--model", "--tasks", "--data", "--layer", "--offline", "--dry-run", "-p, --plugin"],
         ("data",): ["fetch", "verify", "pack", "unpack"],
         ("data", "fetch"): ["--tasks"],

@@ -236,7 +236,7 @@ def test_texts_with_equal_tokens_are_encoded_once(encoder: Encoder) -> None:
 def test_truncation_is_counted_before_it_happens(encoder: Encoder) -> None:
     tokens = tokenise(encoder.tokenizer, ["the dog", "the dog " * 50], 16)
     assert np.diff(tokens.starts).tolist() == [4, 16]
-    assert tokens.before.tolist() == [4, 102]
+    assert tokens.before.tolist() == [[4, 2, 0], [102, 100, 0]]
 
 
 def test_a_store_is_named_by_everything_that_a_vector_depends_on(encoder: Encoder) -> None:

@@ -388,3 +388,18 @@ def test_golden_real_data_give_what_they_gave(real_data: Path) -> None:
         GOLDEN.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n", encoding="utf-8")
         pytest.fail(f"wrote {GOLDEN}; run again without HARNESS_WRITE_GOLDEN")
     assert found == json.loads(GOLDEN.read_text(encoding="utf-8"))
+
+
+def test_the_hub_copy_of_xnli_is_read_where_only_the_scored_splits_lie(tmp_path: Path) -> None:
+    """Its training sets are translations of MNLI in fifteen languages, which nothing here needs."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = {"premise": ["a", "c"], "hypothesis": ["b", "d"], "label": [0, 2]}
+    (tmp_path / "de").mkdir()
+    pq.write_table(pa.table(rows), tmp_path / "de" / "validation-00000-of-00001.parquet")
+    (source,) = [source for source in xnli.XNLI.sources if isinstance(source, HubSource)]
+    found = list(sources._load(tmp_path, source, "de", "dev"))
+    assert [row["label"] for row in found] == [0, 2]
+    with pytest.raises(DataError, match="cannot be read"):
+        list(sources._load(tmp_path, source, "de", "test"))

@@ -24,6 +24,7 @@ _COMMANDS = {
     "score": ("harness.cli.score", "Score a benchmark's submission folder, without a model."),
     "export": ("harness.cli.export", "Write a run as a benchmark's submission folder."),
     "gate": ("harness.cli.gate", "Compare a run with a baseline; exit code 1 on a regression."),
+    "doctor": ("harness.cli.doctor", "Show what this machine can do, and how steady scores are on it."),
     "report": ("harness.cli.report", "Show a finished run again, and rewrite its report."),
 }
 INTERNAL_ERROR = 70

@@ -269,6 +269,7 @@ def space_key(space: Space, checkpoint: Checkpoint, dtype: str, device: str) -> 
     """The JSON value that names a store: everything that a vector depends on besides its text."""
     return {
         "engine": ENGINE_VERSION,
+        "counts": 3,
         "weights": checkpoint.weights,
         "tokenizer": checkpoint.tokenizer,
         "dtype": dtype,

@@ -89,7 +89,8 @@ class _Own(nn.Module):
         size = int(encoder.config.hidden_size)
         self.encoder = encoder
         self._pooled, self._mean = head.kind in ("pooled", "choice"), mean
-        self.dropout = nn.Dropout(float(getattr(encoder.config, "hidden_dropout_prob", None) or 0.1))
+        rates = [getattr(encoder.config, name, None) for name in ("hidden_dropout_prob", "dropout_rate")]
+        self.dropout = nn.Dropout(next((float(rate) for rate in rates if rate is not None), 0.1))
         self.dense = nn.Linear(size, size) if self._pooled else nn.Identity()
         self.out = nn.Linear(size, head.size)
 

@@ -6,6 +6,7 @@ Knows transformers and its exceptions to the rule; knows nothing about sentences
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import warnings
 from collections.abc import Iterator, Sequence
@@ -77,6 +78,12 @@ def resolve_dtype(dtype: str, device: str) -> str:
     if dtype == "auto":
         return "bfloat16" if device.startswith("cuda") and torch.cuda.is_bf16_supported() else "float32"
     return dtype
+
+
+def be_deterministic() -> None:
+    """Have torch use only algorithms that give the same result each time; on CUDA some are slower."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
 
 
 def load_encoder(checkpoint: Checkpoint, *, device: str, dtype: str) -> Encoder:

@@ -33,7 +33,7 @@ Vectors = NDArray[np.float32]
 
 
 class EmbeddingStore:
-    """Vectors by text digest (``S16``), with each text's number of tokens before truncation.
+    """Vectors by text digest (``S16``), with each text's token counts (one number or a row of them).
 
     Args:
         home: Folder of all stores.
@@ -77,7 +77,7 @@ class EmbeddingStore:
             # Another process may be clearing the cache; a segment that is gone is a segment that is not there.
             except (OSError, ValueError, EOFError):
                 continue
-            if vectors.shape != (len(names), self.dimension) or tokens.shape != names.shape:
+            if vectors.shape != (len(names), self.dimension) or len(tokens) != len(names):
                 continue
             keys.append(names)
             where.append(np.stack([np.full(len(names), len(self._segments)), np.arange(len(names))], axis=1))
@@ -151,12 +151,14 @@ class EmbeddingStore:
             shutil.rmtree(draft, ignore_errors=True)
 
     def get(self, keys: Keys) -> tuple[Vectors, NDArray[np.int32]]:
-        """Vectors, shape ``(keys, dimension)``, and token counts, shape ``(keys,)``. Large results lie on disk.
+        """Vectors, shape ``(keys, dimension)``, and token counts, shape ``(keys, …)``. Large results lie on disk.
 
         Raises:
             KeyError: A text is not stored.
         """
-        vectors, tokens = self._room(len(keys)), np.empty(len(keys), dtype=np.int32)
+        known = [*self._pending_tokens, *(tokens for _, tokens in self._segments)]
+        trailing = known[0].shape[1:] if known else ()
+        vectors, tokens = self._room(len(keys)), np.empty((len(keys), *trailing), dtype=np.int32)
         place = self._position(keys)
         if self._pending:
             pending_vectors, pending_tokens = (

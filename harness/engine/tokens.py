@@ -22,7 +22,8 @@ class Tokens:
         special: Which of them are special tokens, bool, same shape.
         starts: Where each sequence begins, with the end of the last, shape ``(sequences + 1,)``.
         sequence: For each text the number of its sequence, shape ``(texts,)``.
-        before: For each text the number of tokens before truncation, shape ``(texts,)``.
+        before: For each text its tokens before truncation, its pieces (special tokens left out) and how many of these
+            are the unknown token, int32, shape ``(texts, 3)``.
     """
 
     ids: NDArray[np.int32]
@@ -36,7 +37,7 @@ def tokenise(tokenizer: Any, texts: Sequence[str], max_length: int) -> Tokens:
     """Token ids of texts, cut to ``max_length``; texts with equal ids become one sequence."""
     flat: list[NDArray[np.int32]] = []
     special: list[NDArray[np.bool_]] = []
-    before: list[int] = []
+    before: list[tuple[int, int, int]] = []
     for start in range(0, len(texts), _CHUNK):
         ids, marks, lengths = _encoded(tokenizer, list(texts[start : start + _CHUNK]), max_length)
         flat += [np.array(row, dtype=np.int32) for row in ids]
@@ -56,14 +57,14 @@ def tokenise(tokenizer: Any, texts: Sequence[str], max_length: int) -> Tokens:
         special=np.concatenate([special[index] for index in kept]) if kept else np.empty(0, dtype=np.bool_),
         starts=np.concatenate([[0], np.cumsum(counts)]),
         sequence=sequence,
-        before=np.array(before, dtype=np.int32),
+        before=np.array(before, dtype=np.int32).reshape(len(texts), 3),
     )
 
 
 def _encoded(
     tokenizer: Any, texts: list[str], max_length: int
-) -> tuple[list[list[int]], list[list[int]], list[int]]:
-    """Ids, special-token marks and lengths before truncation. A text without any token gets one padding token."""
+) -> tuple[list[list[int]], list[list[int]], list[tuple[int, int, int]]]:
+    """Ids, special-token marks and counts before truncation. A text without any token gets one padding token."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is not None:
         backend.no_truncation()
@@ -74,8 +75,11 @@ def _encoded(
     else:
         encoded = tokenizer(texts, truncation=False, return_special_tokens_mask=True)
         ids, special = encoded["input_ids"], encoded["special_tokens_mask"]
-    before = [len(row) for row in ids]
-    long = [index for index, length in enumerate(before) if length > max_length]
+    unknown = tokenizer.unk_token_id
+    before = [
+        (len(row), len(row) - sum(marks), row.count(unknown)) for row, marks in zip(ids, special, strict=True)
+    ]
+    long = [index for index, (length, _, _) in enumerate(before) if length > max_length]
     if long:
         cut = tokenizer(
             [texts[index] for index in long],

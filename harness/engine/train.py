@@ -152,7 +152,8 @@ class Trainer:
         progress, select = self.progress, self.hooks.select
         assert select is not None
         self.headed.module.eval()
-        score = select()
+        with self._precision():
+            score = select()
         progress.selection.append({"step": progress.step, "score": score})
         self.hooks.selected(progress.step, score)
         if not progress.best_step or score > progress.best_score:
@@ -235,11 +236,7 @@ class Trainer:
                 masked=bool((lengths != lengths[0]).any()),
             )
             targets = self._targets(micro, int(lengths.max()))
-            with torch.autocast(
-                self.headed.device.type,
-                dtype=DTYPES[self.dtype] if self.dtype != "float32" else torch.bfloat16,
-                enabled=self.dtype != "float32",
-            ):
+            with self._precision():
                 scores = self.headed.module(*inputs)
             part = loss(self.headed.head, scores, targets) / weight
             scaled: Any = scaler.scale(part)
@@ -247,6 +244,13 @@ class Trainer:
             total += part.detach()
             self.progress.tokens += int(lengths.sum())
         return float(total)
+
+    def _precision(self) -> torch.autocast:
+        """Mixed precision, or nothing in float32."""
+        mixed = self.dtype != "float32"
+        return torch.autocast(
+            self.headed.device.type, dtype=DTYPES[self.dtype] if mixed else torch.bfloat16, enabled=mixed
+        )
 
     def _weight(self, rows: NDArray[np.int64]) -> int:
         """What the summed loss of a batch is divided by: rows, or words where each word is scored."""

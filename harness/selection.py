@@ -81,8 +81,18 @@ def select(
 
 
 def tasks(catalog: Catalog, names: Sequence[str]) -> list[TaskSpec]:
-    """The tasks that names, suites and globs stand for, by name; raises as :func:`select` does."""
-    return [catalog.task(name) for name in sorted(_tasks(catalog, _split(names)))]
+    """The tasks that names, suites and globs stand for, with those that their heads learn from, by name.
+
+    Raises as :func:`select` does.
+    """
+    chosen = {name: catalog.task(name) for name in _tasks(catalog, _split(names))}
+    learned = {
+        training.task
+        for task in chosen.values()
+        for training in task.training.values()
+        if training.task not in chosen
+    }
+    return [catalog.task(name) for name in sorted([*chosen, *learned])]
 
 
 def _nothing(selected: list[Selected], location: DataLocation) -> str:

@@ -147,7 +147,7 @@ def command(dry_run: bool, as_json: bool, **options: Any) -> int:
         run = api.carry_out(prepared, catalog, told)
     code, sentence = verdict(run)
     if as_json:
-        _print_json(run, code, sentence)
+        _print_json(run, code, sentence, catalog.suites)
     else:
         _print_table(run, prepared, catalog.suites)
     click.echo(f"harness: {sentence}", err=True)
@@ -170,7 +170,9 @@ def _request(options: dict[str, Any]) -> Request:
     return Request(**options)
 
 
-def _print_json(run: Run, code: int, sentence: str) -> None:
+def _print_json(run: Run, code: int, sentence: str, suites: Mapping[str, Suite]) -> None:
+    from harness.report import tables_as_json
+
     value = {
         "folder": str(run.folder),
         "status": run.manifest["status"],
@@ -181,6 +183,7 @@ def _print_json(run: Run, code: int, sentence: str) -> None:
             for (task, language, seed), error in run.failures.items()
         ],
         "records": run.table(),
+        "report": tables_as_json(run, suites),
     }
     click.echo(json.dumps(value, ensure_ascii=False, indent=1))
 

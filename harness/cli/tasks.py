@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 import click
@@ -10,7 +11,7 @@ import click
 from harness import languages
 from harness.cli.options import json_option, plugin_options
 from harness.registry import Catalog, load_catalog
-from harness.spec import FilesSource, Source, TaskSpec
+from harness.spec import FilesSource, Source, TaskSpec, Training
 
 
 @click.group()
@@ -71,6 +72,7 @@ def describe(task: TaskSpec, catalog: Catalog) -> dict[str, Any]:
         "sizes": {split: dict(sizes) for split, sizes in task.sizes.items()},
         "metrics": [_metric(use.metric, use.view, catalog) for use in task.metrics],
         "protocols": {name: f"{value}" for name, value in task.protocols.items()},
+        "training": {name: _training(training) for name, training in task.training.items()},
         "sources": [_source(source, task) for source in task.sources],
         "licence": task.licence,
         "homepage": task.homepage,
@@ -85,6 +87,17 @@ def _metric(name: str, view: str, catalog: Catalog) -> dict[str, Any]:
     metric = catalog.metric(name)
     better = "higher" if metric.higher_is_better else "lower"
     return {"metric": name, "view": view, "signature": metric.signature, "better": better, "doc": metric.doc}
+
+
+def _training(training: Training) -> dict[str, Any]:
+    schedule = asdict(training.schedule)
+    chosen = "last checkpoint" if training.select is None else "best on " + "/".join(training.select)
+    return {
+        "learned": f"{training.task}/{training.split} ({training.language})",
+        "chosen": chosen,
+        **{name: value for name, value in schedule.items() if value not in (None, ()) and name != "ours"},
+        "ours": list(schedule["ours"]),
+    }
 
 
 def _source(source: Source, task: TaskSpec) -> dict[str, Any]:

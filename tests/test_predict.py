@@ -1,0 +1,277 @@
+"""Scores of rows: whatever the batches, each reader gets what a loop over single rows would give it."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from harness import ModelError
+from harness.checkpoints import open_checkpoint
+from harness.engine.headed import Headed, new_headed
+from harness.engine.predict import Asked, Predictor, gather
+from harness.formats.base import Head, Predictions, Reader
+from harness.formats.rows import Rows
+
+PADDING = 9
+HEADS = {
+    "pooled": Head(kind="pooled", labels=("a", "b", "c")),
+    "token": Head(kind="token", labels=("a", "b")),
+    "span": Head(kind="span"),
+}
+Row = tuple[Sequence[int], Sequence[int]]
+
+
+class Sums(nn.Module):
+    """Scores that follow from a row's own tokens, segments and mask, and would show any padding that is not masked."""
+
+    def __init__(self, head: Head) -> None:
+        super().__init__()
+        self.head = head
+        self.shapes: list[tuple[int, ...]] = []
+
+    def forward(self, ids: Tensor, mask: Tensor | None, segments: Tensor | None) -> Tensor:
+        self.shapes.append(tuple(ids.shape))
+        kinds = torch.zeros_like(ids) if segments is None else segments
+        inside = torch.ones_like(ids) if mask is None else mask
+        assert ((ids == PADDING) <= (inside == 0)).all(), "padding that is not masked"
+        sums = ((ids + 0.5 * kinds) * inside).cumsum(dim=1).float()
+        outputs = torch.arange(1, self.head.size + 1).float()
+        return (sums[:, -1:] if self.head.kind == "pooled" else sums[:, :, None]) * outputs
+
+
+class Recorder(Reader):
+    """Keeps everything that it is given."""
+
+    def __init__(self, rows: Rows) -> None:
+        self.rows = rows
+        self.taken: list[int] = []
+        self.scores: dict[int, NDArray[np.float32]] = {}
+
+    def take(self, chosen: NDArray[np.int64], scores: NDArray[np.float32]) -> None:
+        assert scores.dtype == np.float32
+        assert len(scores) == len(chosen)
+        self.taken += chosen.tolist()
+        for row, found in zip(chosen.tolist(), scores, strict=True):
+            length = int(self.rows.lengths[row])
+            assert found.ndim == 1 or len(found) >= length
+            self.scores[row] = found if found.ndim == 1 else found[:length]
+
+    def predictions(self) -> list[Predictions]:
+        return []
+
+
+def made_up(head: Head, *, segments: bool = True) -> Headed:
+    """A model of sums with a tokenizer of which only the padding is asked."""
+    tokenizer: Any = SimpleNamespace(padding=PADDING, template=SimpleNamespace(segments=segments))
+    return Headed(
+        module=Sums(head),
+        head=head,
+        tokenizer=tokenizer,
+        device=torch.device("cpu"),
+        dtype=torch.float32,
+        name="made-up",
+    )
+
+
+def flat(rows: Sequence[Row]) -> Rows:
+    """Rows of ids and segments."""
+    return Rows(
+        ids=np.array([token for ids, _ in rows for token in ids], dtype=np.int32),
+        segments=np.array([kind for _, kinds in rows for kind in kinds], dtype=np.uint8),
+        starts=np.concatenate([[0], np.cumsum([len(ids) for ids, _ in rows], dtype=np.int64)]).astype(
+            np.int64
+        ),
+        owner=np.arange(len(rows), dtype=np.int64),
+    )
+
+
+def ask(headed: Headed, sets: Sequence[Rows], budget: int) -> tuple[list[Recorder], Predictor, int]:
+    """Run and give the readers, the predictor and the number of rows that were told of."""
+    readers = [Recorder(rows) for rows in sets]
+    predictor = Predictor(headed=headed, batch_tokens=budget)
+    told: list[int] = []
+    asked = [Asked(rows=rows, reader=reader) for rows, reader in zip(sets, readers, strict=True)]
+    predictor.run(asked, told.append)
+    return readers, predictor, sum(told)
+
+
+def one_by_one(headed: Headed, rows: Rows) -> list[NDArray[np.float32]]:
+    """The same by a loop over rows, without padding, mask or batches."""
+    found = []
+    for begin, end in itertools.pairwise(rows.starts.tolist()):
+        ids = torch.from_numpy(rows.ids[begin:end].astype(np.int64))[None]
+        kinds = torch.from_numpy(rows.segments[begin:end].astype(np.int64))[None]
+        with torch.inference_mode():
+            scores = headed.module(ids, None, kinds if headed.tokenizer.template.segments else None)
+        found.append(scores[0].numpy())
+    return found
+
+
+ROW = st.tuples(st.integers(1, 90), st.integers(0, 3), st.integers(0, 90)).map(
+    lambda made: ([made[1]] * made[0], [0] * min(made[0], made[2]) + [1] * max(0, made[0] - made[2]))
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    sets=st.lists(st.lists(ROW, max_size=6), max_size=4),
+    budget=st.integers(1, 400),
+    kind=st.sampled_from(sorted(HEADS)),
+)
+def test_every_reader_gets_each_of_its_rows_once(sets: list[list[Row]], budget: int, kind: str) -> None:
+    """With the scores of exactly that row; equal rows of whichever set are run once, and counted once."""
+    headed = made_up(HEADS[kind])
+    found, predictor, told = ask(headed, [flat(rows) for rows in sets], budget)
+    for reader in found:
+        assert sorted(reader.taken) == list(range(len(reader.rows.lengths)))
+        for row, expected in enumerate(one_by_one(headed, reader.rows)):
+            np.testing.assert_array_equal(reader.scores[row], expected)
+    distinct = {(tuple(ids), tuple(kinds)) for rows in sets for ids, kinds in rows}
+    assert told == predictor.work.sequences == len(distinct)
+    assert predictor.work.tokens == sum(len(ids) for ids, _ in distinct) <= predictor.work.padded_tokens
+    assert predictor.work.halved == 0
+
+
+def test_rows_that_differ_in_their_segments_alone_are_not_equal() -> None:
+    rows = flat([([1, 2, 3], [0, 0, 1]), ([1, 2, 3], [0, 1, 1])])
+    found, predictor, _ = ask(made_up(HEADS["pooled"]), [rows], 64)
+    assert predictor.work.sequences == 2
+    assert found[0].scores[0][0] != found[0].scores[1][0]
+
+
+@settings(max_examples=20, deadline=None)
+@given(lengths=st.lists(st.integers(1, 60), min_size=1, max_size=12), budget=st.integers(64, 600))
+def test_batches_keep_within_the_budget(lengths: list[int], budget: int) -> None:
+    """Save for the copies that fill a batch up to what a CPU's kernels need."""
+    rows = flat([([number % 7] * length, [0] * length) for number, length in enumerate(lengths)])
+    headed: Any = made_up(HEADS["token"])
+    ask(headed, [rows], budget)
+    assert all(count * length <= max(budget, 64 + length) for count, length in headed.module.shapes)
+
+
+@pytest.fixture(scope="module", params=["sample", "bert"])
+def folder(
+    request: pytest.FixtureRequest, sample_model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The built-in model, which knows no segments, and a tiny random BERT, which does."""
+    if request.param == "sample":
+        return sample_model
+    target = tmp_path_factory.mktemp("bert")
+    torch.manual_seed(0)
+    small = {"vocab_size": 3400, "hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 64}
+    config = transformers.BertConfig(**small, num_hidden_layers=2, pad_token_id=1)
+    transformers.BertModel(config).save_pretrained(target)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(sample_model / name, target / name)
+    return target
+
+
+@pytest.mark.parametrize("kind", sorted(HEADS))
+def test_scores_are_those_of_a_loop_over_single_rows(folder: Path, kind: str) -> None:
+    """Whatever the budget and the company; long rows are padded and masked, and predictions are the same."""
+    headed = new_headed(open_checkpoint(str(folder)), HEADS[kind], seed=0, device="cpu")
+    headed.module.eval()
+    random = np.random.default_rng(0)
+    lengths = [3, 64, 65, 70, 71, 72, 100, 5, 5, 30]
+    rows = flat(
+        [(random.integers(4, 3000, size), [0] * (size // 2) + [1] * (size - size // 2)) for size in lengths]
+    )
+    expected = one_by_one(headed, rows)
+    assert headed.tokenizer.template.segments == ("bert" in folder.name)
+    for budget in (1, 80, 4096):
+        found, predictor, _ = ask(headed, [rows], budget)
+        assert predictor.work.sequences == len(lengths)
+        for row, scores in enumerate(expected):
+            np.testing.assert_allclose(found[0].scores[row], scores, atol=1e-5, rtol=0)
+    alone, _, _ = ask(headed, [flat([(rows.ids[:3].tolist(), rows.segments[:3].tolist())])], 4096)
+    np.testing.assert_allclose(alone[0].scores[0], expected[0], atol=1e-5, rtol=0)
+
+
+class Scarce(Sums):
+    """Runs out of memory where a batch has more tokens than fit."""
+
+    def __init__(self, head: Head, room: int) -> None:
+        super().__init__(head)
+        self.room = room
+
+    def forward(self, ids: Tensor, mask: Tensor | None, segments: Tensor | None) -> Tensor:
+        if ids.numel() > self.room:
+            raise torch.OutOfMemoryError("made up")
+        return super().forward(ids, mask, segments)
+
+
+@pytest.mark.parametrize("kind", sorted(HEADS))
+def test_running_out_of_memory_halves_the_batch(kind: str) -> None:
+    """As often as it takes, and every row still comes once."""
+    rows = flat([([number % 4] * 16, [0] * number + [1] * (16 - number)) for number in range(16)])
+    headed = made_up(HEADS[kind])
+    scarce = replace(headed, module=Scarce(HEADS[kind], 70))
+    found, predictor, told = ask(scarce, [rows], 256)
+    assert (told, predictor.work.sequences, predictor.work.batches, predictor.work.halved) == (16, 16, 4, 3)
+    assert sorted(found[0].taken) == list(range(16))
+    for row, expected in enumerate(one_by_one(headed, rows)):
+        np.testing.assert_array_equal(found[0].scores[row], expected)
+
+
+def test_one_row_that_does_not_fit_is_an_error_with_advice() -> None:
+    headed = replace(made_up(HEADS["token"]), module=Scarce(HEADS["token"], 10))
+    with pytest.raises(
+        ModelError, match="one row of 70 tokens does not fit the memory of cpu; use a smaller --max"
+    ):
+        ask(headed, [flat([([1] * 70, [0] * 70)])], 4096)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+def test_scores_that_are_no_numbers_are_an_error(bad: float) -> None:
+    """Told with the model, the dtype and what to do; the reader has not seen them."""
+
+    class Broken(Sums):
+        def forward(self, ids: Tensor, mask: Tensor | None, segments: Tensor | None) -> Tensor:
+            return super().forward(ids, mask, segments).masked_fill(ids[:, :1] == 3, bad)
+
+    headed = replace(made_up(HEADS["pooled"]), module=Broken(HEADS["pooled"]))
+    reader = Recorder(flat([([1, 2], [0, 0]), ([3, 2], [0, 0])]))
+    with pytest.raises(
+        ModelError, match="made-up: scores are NaN or infinite in float32; try --dtype float32"
+    ):
+        Predictor(headed=headed, batch_tokens=64).run([Asked(rows=reader.rows, reader=reader)])
+    assert reader.taken == []
+
+
+def test_gathered_rows_are_padded_masked_and_typed() -> None:
+    rows = flat([([5, 6, 7], [0, 0, 1]), ([8], [0]), ([4, 4], [0, 1])])
+    headed = made_up(HEADS["token"])
+    chosen = np.array([2, 0])
+    ids, mask, kinds = gather(rows.ids, rows.segments, rows.starts, chosen, 4, headed, masked=True)
+    assert mask is not None
+    assert kinds is not None
+    assert ids.tolist() == [[4, 4, PADDING, PADDING], [5, 6, 7, PADDING]]
+    assert mask.tolist() == [[1, 1, 0, 0], [1, 1, 1, 0]]
+    assert kinds.tolist() == [[0, 1, 0, 0], [0, 0, 1, 0]]
+    assert {ids.dtype, mask.dtype, kinds.dtype} == {torch.int64}
+    plain = made_up(HEADS["token"], segments=False)
+    assert gather(rows.ids, rows.segments, rows.starts, np.array([1]), 1, plain, masked=False)[1:] == (
+        None,
+        None,
+    )
+
+
+def test_nothing_asked_is_nothing_run() -> None:
+    headed: Any = made_up(HEADS["span"])
+    assert ask(headed, [], 64)[2] == 0
+    assert ask(headed, [flat([]), flat([])], 64)[2] == 0
+    assert headed.module.shapes == []

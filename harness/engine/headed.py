@@ -120,7 +120,7 @@ def _inputs(ids: Tensor, mask: Tensor | None, segments: Tensor | None) -> dict[s
     return {name: value for name, value in inputs.items() if value is not None}
 
 
-def loss(head: Head, scores: Tensor, targets: Tensor) -> Tensor:
+def loss(head: Head, scores: Tensor, targets: Tensor, mask: Tensor | None = None) -> Tensor:
     """Cross entropy summed over what is scored (sequences, words, or both ends of a span), a scalar.
 
     Args:
@@ -128,8 +128,12 @@ def loss(head: Head, scores: Tensor, targets: Tensor) -> Tensor:
         scores: As :class:`Headed` gives them.
         targets: As :meth:`harness.formats.base.HeadFormat.targets` gives them, padded alike with
             :data:`harness.formats.rows.IGNORED`.
+        mask: Where tokens are, ``(rows, length)``, None where nothing is padded. A span is not looked for in padding, so
+            that the loss of a row does not depend on the others of its batch.
     """
     if head.kind == "span":
+        if mask is not None:
+            scores = scores.masked_fill(mask[..., None] == 0, torch.finfo(scores.dtype).min)
         ends = scores.transpose(1, 2).reshape(-1, scores.shape[1])
         return nn.functional.cross_entropy(ends, targets.reshape(-1), reduction="sum") / 2
     return nn.functional.cross_entropy(

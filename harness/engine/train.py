@@ -238,7 +238,7 @@ class Trainer:
             targets = self._targets(micro, int(lengths.max()))
             with self._precision():
                 scores = self.headed.module(*inputs)
-            part = loss(self.headed.head, scores, targets) / weight
+            part = loss(self.headed.head, scores, targets, inputs[1]) / weight
             scaled: Any = scaler.scale(part)
             scaled.backward()
             total += part.detach()

@@ -113,7 +113,7 @@ def open_checkpoint(name: str, *, revision: str | None = None, offline: bool = F
     root, found_revision = _locate(name, revision, offline)
     try:
         return _described(name, root, found_revision)
-    except (OSError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise ModelError(f"{root}: damaged or not readable ({type(error).__name__}: {error})") from error
 
 

@@ -44,7 +44,6 @@ def environment(catalog: Catalog) -> dict[str, Any]:
         "machine": platform.machine(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "bfloat16": torch.cpu.is_available(),
         "cuda": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
         if cuda
         else [],

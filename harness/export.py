@@ -62,6 +62,7 @@ def export_run(run: Run, target: Path, catalog: Catalog, seed: int | None = None
     ]
     if not chosen:
         raise UsageError(f"{run.folder}: holds no score of a task that has a submission layout")
+    _check_single(chosen)
     for record in chosen:
         _write(run.folder, target, record, layout_of(tasks[record.task]))
     return Exported(
@@ -70,6 +71,19 @@ def export_run(run: Run, target: Path, catalog: Catalog, seed: int | None = None
         skipped=tuple(name for name, task in tasks.items() if task.submission is None),
         notes=_notes(chosen),
     )
+
+
+def _check_single(chosen: Sequence[Record]) -> None:
+    """One set of predictions per task and language, or it would not be known which is meant; raises UsageError."""
+    variants: dict[tuple[str, str], set[str]] = {}
+    for record in chosen:
+        variants.setdefault((record.task, record.language), set()).add(record.variant)
+    for (task, language), names in variants.items():
+        if len(names) > 1:
+            raise UsageError(
+                f"{task}/{language} was scored in {len(names)} ways in this run ({', '.join(sorted(names))}); export a run "
+                "folder that holds one of them"
+            )
 
 
 def _of_seed(records: Sequence[Record], seed: int | None) -> list[Record]:

@@ -110,9 +110,7 @@ def output_error(
         return OutputError(
             f"{path}: the disk is full; free some space and run the same command again to go on"
         )
-    return OutputError(
-        f"{path}: cannot be written ({error.strerror or error}); choose another folder with --output"
-    )
+    return OutputError(f"{path}: cannot be written ({error.strerror or error}); {advice}")
 
 
 def write_text(path: Path, text: str) -> None:

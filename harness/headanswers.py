@@ -51,8 +51,8 @@ class HeadAnswers:
     pending: Sequence[int]
     work: dict[str, int] = field(default_factory=dict)
     _ready: dict[tuple[str, str, int | None], Answer | str] = field(default_factory=dict)
-    _open: tuple[str, _Model] | None = None
-    _broken: dict[str, str] = field(default_factory=dict)
+    _open: tuple[Any, _Model] | None = None
+    _broken: dict[Any, str] = field(default_factory=dict)
 
     def answer(self, unit: Unit) -> list[Answer]:
         """The answer of a unit; those of its whole group are computed with it.
@@ -135,19 +135,26 @@ class HeadAnswers:
             return blame(unit, error)
 
     def _model(self, unit: Unit) -> _Model:
-        if self._open is not None and self._open[0] == unit.model:
+        key = (unit.model, unit.order, unit.task.format.head)
+        if self._open is not None and self._open[0] == key:
             return self._open[1]
-        if unit.model in self._broken:
-            raise ModelError(self._broken[unit.model])
+        if key in self._broken:
+            raise ModelError(self._broken[key])
         self._open = None
         try:
             model = self._opened(unit)
         except OutputError:
             raise
-        except HarnessError as error:
-            self._broken[unit.model] = str(error)
-            raise
-        self._open = (unit.model, model)
+        # torch raises errors of many kinds; what could not be made once is not tried again for every language.
+        except Exception as error:
+            kind = (
+                ""
+                if isinstance(error, HarnessError)
+                else f"{type(error).__name__} while the model was made: "
+            )
+            self._broken[key] = f"{kind}{' '.join(str(error).split())}"
+            raise ModelError(self._broken[key]) from error
+        self._open = (key, model)
         return model
 
     def _opened(self, unit: Unit) -> _Model:
@@ -158,7 +165,14 @@ class HeadAnswers:
             made = tuning.obtain(unit.phase, self.catalog, self.plan.location, self.compute, self.listener)
             checkpoint, trained = made.checkpoint, made.facts
             order = tuple(range(len(head.labels)))
-        headed = open_headed(checkpoint, head, order, device=self.compute.device, dtype=self.compute.dtype)
+        try:
+            headed = open_headed(
+                checkpoint, head, order, device=self.compute.device, dtype=self.compute.dtype
+            )
+        except ModelError as error:
+            if unit.phase is None:
+                raise
+            raise tuning.damaged(checkpoint.folder, str(error)) from error
         return _Model(headed=headed, weights=checkpoint.weights, trained=trained)
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.errors import ModelError
+
 # How transformers names models with a head on top.
 _HEADS = {
     "ForSequenceClassification": "pooled",
@@ -36,16 +38,30 @@ class CarriedHead:
 
 
 def carried_head(folder: Path, config: Mapping[str, Any]) -> CarriedHead | None:
-    """The head that a model folder says it has; whether its tensors are there is found when it is opened."""
+    """The head that a model folder says it has; whether its tensors are there is found when it is opened.
+
+    Raises:
+        ModelError: What it says cannot be read.
+    """
     if (folder / OWN_HEAD).is_file():
-        told: Any = json.loads((folder / OWN_HEAD).read_text(encoding="utf-8"))
-        return CarriedHead(kind=told["kind"], labels=tuple(told["labels"]), own=True)
+        try:
+            told: Any = json.loads((folder / OWN_HEAD).read_text(encoding="utf-8"))
+            return CarriedHead(kind=told["kind"], labels=tuple(told["labels"]), own=True)
+        except (ValueError, KeyError, TypeError) as error:
+            raise ModelError(
+                f"{folder / OWN_HEAD}: damaged or not readable ({type(error).__name__}: {error})"
+            ) from error
     architecture = str((config.get("architectures") or [""])[0])
     kind = next((kind for suffix, kind in _HEADS.items() if architecture.endswith(suffix)), None)
     if kind is None:
         return None
     named = config.get("id2label") or {}
-    labels = tuple(str(named[key]) for key in sorted(named, key=int))
+    try:
+        labels = tuple(str(named[key]) for key in sorted(named, key=int))
+    except (ValueError, TypeError) as error:
+        raise ModelError(
+            f"{folder}/config.json: id2label must go from numbers to labels ({error})"
+        ) from error
     generic = all(re.fullmatch(r"LABEL_\d+", label) for label in labels)
     return CarriedHead(kind=kind, labels=() if generic or kind not in ("pooled", "token") else labels)
 

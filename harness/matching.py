@@ -171,7 +171,9 @@ def _side(folder: Path, records: Sequence[Record], metric: Metric) -> _Side:
         if any(first.gold[identity] != other.gold[identity] for identity in shared):
             raise NotComparableError(f"the gold answers differ between the seeds of {folder}")
     chosen = [_chosen(side, shared) for side in sets]
-    parts = {name: np.mean([side[name] for side in chosen], axis=0) for name in first.parts}
+    names = dict.fromkeys(name for side in chosen for name in side)
+    nothing = np.zeros(len(shared))
+    parts = {name: np.mean([side.get(name, nothing) for side in chosen], axis=0) for name in names}
     return _Side({identity: first.gold[identity] for identity in shared}, parts)
 
 

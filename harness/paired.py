@@ -141,8 +141,10 @@ def bootstrap(metric: Metric, baseline: Parts, run: Parts, *, seed: int, draws: 
 
     Source: Efron & Tibshirani 1993, chapters 13 and 16; Berg-Kirkpatrick et al. 2012 (EMNLP, D12-1091).
     """
-    names = sorted(baseline)
-    sides = [*(baseline[name] for name in names), *(run[name] for name in names)]
+    # Metrics over classes name parts after the classes that were seen; one that was not has only zeros.
+    names = sorted({*baseline, *run})
+    nothing = np.zeros(len(next(iter(baseline.values()))))
+    sides = [side.get(name, nothing) for side in (baseline, run) for name in names]
     # Equal items are drawn together: tag counts and right answers repeat a lot. Sorted, so order does not matter.
     rows, counts = np.unique(np.stack(sides, axis=1), axis=0, return_counts=True)
     n, sign = int(counts.sum()), 1.0 if metric.higher_is_better else -1.0

@@ -109,29 +109,31 @@ def parse_head_labels(texts: Sequence[str], tasks: Sequence[str]) -> dict[str, t
     return found
 
 
-def _number(kind: Callable[[str], Any], *, least: float, none: bool = False) -> Callable[[str], Any]:
+def _number(
+    kind: Callable[[str], Any], *, least: float = 0.0, below: float = 1e12, none: bool = False
+) -> Callable[[str], Any]:
     def read(text: str) -> Any:
         if none and text == "none":
             return None
         value = kind(text)
-        if not least <= value < 1e12:
-            raise ValueError(f"must be at least {least:g}")
+        if not least <= value < below:
+            raise ValueError(f"must be at least {least:g} and below {below:g}")
         return value
 
     return read
 
 
 _HYPER: Mapping[str, Callable[[str], Any]] = {
-    "epochs": _number(float, least=0.0),
+    "epochs": _number(float, least=1e-6),
     "batch_size": _number(int, least=1),
-    "learning_rate": _number(float, least=0.0),
+    "learning_rate": _number(float, least=1e-12),
     "warmup": _number(float, least=0.0),
     "weight_decay": _number(float, least=0.0),
     "clip": _number(float, least=1e-9),
     "evaluate_every": _number(int, least=0),
     "patience": _number(int, least=1, none=True),
     "select_limit": _number(int, least=1, none=True),
-    "dropout": _number(float, least=0.0, none=True),
+    "dropout": _number(float, below=1.0, none=True),
     "max_steps": _number(int, least=1, none=True),
     "max_length": _number(int, least=3),
     "select": lambda text: {"last": None}[text],
@@ -245,6 +247,7 @@ class PhasePlanner:
             examples=len(examples),
             data=fingerprint,
             source=origin,
+            metric=self.catalog.metric(source.main.metric).signature,
         )
 
     def _task(self, task: TaskSpec, name: str) -> TaskSpec:
@@ -270,7 +273,7 @@ class PhasePlanner:
         """
         learn = phase.learn
         if learn.task.name != task.name:
-            return frozenset()
+            return self._learned_texts(phase, task, split)
         examples, fingerprint, _ = self._examples(learn.task, learn.split, learn.language)
         if learn.split != split:
             if not sources.has_split(task, learn.language, split, self.location):
@@ -280,6 +283,23 @@ class PhasePlanner:
                 return frozenset()
         begin, end = learn.rows or (0, len(examples))
         return frozenset(example.id for example in examples[begin:end])
+
+    def _learned_texts(self, phase: Phase, task: TaskSpec, split: str) -> frozenset[str]:
+        """Ids of another task's examples whose English texts were learned; parts of XQuAD are SQuAD's dev set."""
+        learn = phase.learn
+        if learn.language not in task.languages or not sources.has_split(
+            task, learn.language, split, self.location
+        ):
+            return frozenset()
+        examples, _, _ = self._examples(learn.task, learn.split, learn.language)
+        begin, end = learn.rows or (0, len(examples))
+        known = {learn.task.format.texts(example) for example in examples[begin:end]}
+        try:
+            scored, _, _ = self._examples(task, split, learn.language)
+        except DataError:
+            # The unit of this language says so; without its texts nothing can be compared.
+            return frozenset()
+        return frozenset(example.id for example in scored if task.format.texts(example) in known)
 
 
 def read_taught(taught: Taught, location: DataLocation, limit: int | None = None) -> Sequence[Example]:

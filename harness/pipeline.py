@@ -168,7 +168,7 @@ class Road:
             main=answer.space == unit.main and (name, predictions.view) == (main.metric, main.view),
             limited=self.plan.limit,
             items=digests.of_lines(predictions.ids)[:16],
-            caveats=(*_caveats(unit, self.plan), *predictions.caveats),
+            caveats=(*_caveats(unit, self.plan), *_cut(unit, answer), *predictions.caveats),
             facts={**predictions.facts, **({"repairs": dict(unit.repairs)} if unit.repairs else {})},
             inputs=dict(answer.inputs),
             trained=dict(answer.trained),
@@ -199,6 +199,14 @@ def _caveats(unit: Unit, plan: Plan) -> Iterator[str]:
         yield "XMOD read every language through the adapter of its default language"
     for name, value in sorted(unit.changes.items()):
         yield f"{name} was set to {value}"
+
+
+def _cut(unit: Unit, answer: Answer) -> Iterator[str]:
+    """A model that reads fewer tokens than the protocol says, where that made a difference."""
+    wanted, inputs = unit.task.protocols[unit.protocol].max_length, answer.inputs
+    windows = inputs.get("rows", 0) > inputs.get("examples", 0)
+    if unit.cut_at is None and unit.max_length < wanted and (inputs.get("truncated") or windows):
+        yield f"the model reads {unit.max_length} tokens, the protocol says {wanted}"
 
 
 def _training_caveats(unit: Unit) -> Iterator[str]:

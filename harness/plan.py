@@ -56,6 +56,7 @@ class Taught:
         task: Whose examples they are; ``split`` and ``language`` which of them.
         rows: First row and the one behind the last, None for all.
         examples: Their number; ``data`` their fingerprint; ``source`` where they come from.
+        metric: Signature of the metric that is computed on them, for a selection set.
     """
 
     task: TaskSpec
@@ -65,6 +66,7 @@ class Taught:
     examples: int = 0
     data: str = ""
     source: str = ""
+    metric: str = ""
 
     @property
     def name(self) -> str:
@@ -110,7 +112,7 @@ class Phase:
             "tokenizer": self.parent.tokenizer,
             "format": [self.format.name, self.format.version, dict(self.format.settings)],
             "learn": self.learn.data,
-            "select": [chosen.data, chosen.task.main.metric] if chosen is not None else None,
+            "select": [chosen.data, chosen.metric] if chosen is not None else None,
             "schedule": schedule,
             "max_length": self.max_length,
             "seed": self.seed,
@@ -204,6 +206,11 @@ class Unit:
             odd["length"] = str(self.cut_at)
         if self.phase is not None:
             odd.update({f"train.{name}": value for name, value in self.phase.changes.items()})
+            own = self.task.training.get(self.protocol)
+            learn = self.phase.learn
+            if own is not None and (learn.rows or (learn.task.name, learn.split) != (own.task, own.split)):
+                rows = f":{learn.rows[0]}-{learn.rows[1] - 1}" if learn.rows else ""
+                odd["train.from"] = f"{learn.task.name}-{learn.split}{rows}"
         changed = ",".join(f"{name}={value}" for name, value in sorted(odd.items()))
         if len(changed) > _LONGEST_CHANGES:
             changed = digests.of_value(changed, 8)
@@ -214,7 +221,11 @@ class Unit:
     def recipe(self, space: Space | None, catalog: Catalog) -> str:
         """Hash of everything that decides the numbers of a space (None: of the head), besides model and data."""
         encoding = (
-            {"max_length": self.max_length, "phase": self.phase.key if self.phase is not None else None}
+            {
+                "max_length": self.max_length,
+                "phase": self.phase.key if self.phase is not None else None,
+                "order": list(self.order),
+            }
             if space is None
             else {name: getattr(space, name) for name in Space.__slots__}
         )

@@ -31,8 +31,10 @@ from harness.selection import Selected
 from harness.sources import DataLocation, RowSet
 from harness.spec import Encoding, TaskSpec, resolve_layer
 
-# New texts that are encoded together at most, unless one unit has more.
+# New texts that are encoded together at most, unless one unit has more. What a head answers comes in such groups too, and
+# a group is written when it is done: on a GPU that is seconds, so there all languages of a task fit into one.
 GROUP_TEXTS = 8_192
+_GROUP_EXAMPLES = {"cpu": GROUP_TEXTS, "cuda": 131_072}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +85,7 @@ def make_plan(
     models = {entry.task.name: models[entry.task.name] for entry in selected}
     return Plan(
         name=",".join(dict.fromkeys(model.name for model in models.values())),
-        units=tuple(_with_owners(units, strict=settings.strict)),
+        units=tuple(_with_owners(units, strict=settings.strict, device=device)),
         location=location,
         limit=limit,
         identity={
@@ -146,6 +148,11 @@ def _order(unit: Unit, teaching: Teaching) -> tuple[int, ...] | str:
     named = teaching.head_labels.get(unit.task.name, ())
     if named == ("none",):
         return "its head is left aside as --head-labels says"
+    if named and carried is not None and carried.kind == head.kind and unit.checkpoint.outputs != len(named):
+        raise UsageError(
+            f"--head-labels {unit.task.name}={','.join(named)}: the head of {unit.checkpoint.name} has "
+            f"{unit.checkpoint.outputs} outputs, not {len(named)}"
+        )
     unnamed = (
         carried is not None and carried.kind == head.kind and head.labels and not (named or carried.labels)
     )
@@ -156,7 +163,10 @@ def _order(unit: Unit, teaching: Teaching) -> tuple[int, ...] | str:
             f"{unit.task.name}={','.join(head.labels)} in the order of its outputs, or --head-labels "
             f"{unit.task.name}=none to train a new one"
         )
-    return label_order(carried, head.kind, head.labels, named)
+    order = label_order(carried, head.kind, head.labels, named)
+    if named and isinstance(order, str):
+        raise UsageError(f"--head-labels {unit.task.name}={','.join(named)}: {order}")
+    return order
 
 
 def _taught(unit: Unit, seed: int, planner: PhasePlanner, *, fail_fast: bool) -> Unit:
@@ -292,7 +302,7 @@ def blame(unit: Unit, error: BaseException) -> str:
     return f"{unit.name}: {owner} raised {type(error).__name__}: {told}"
 
 
-def _with_owners(units: Sequence[Unit], *, strict: bool) -> Iterable[Unit]:
+def _with_owners(units: Sequence[Unit], *, strict: bool, device: str) -> Iterable[Unit]:
     """Give each distinct text to one group of units, the first in which it occurs, so that it is encoded once.
 
     Groups are runs of units of one model that together bring some thousands of new texts: enough for full batches, and
@@ -300,13 +310,15 @@ def _with_owners(units: Sequence[Unit], *, strict: bool) -> Iterable[Unit]:
     looks at whole examples, so there each unit's texts belong to its own group.
     """
     nothing = np.empty(0, dtype="S16"), np.empty(0, dtype=np.int64)
-    known: dict[tuple[str, int], tuple[NDArray[np.bytes_], NDArray[np.int64]]] = {}
-    group, size, before = 0, 0, ("", 0, False)
+    known: dict[tuple[str, tuple[int, ...], int], tuple[NDArray[np.bytes_], NDArray[np.int64]]] = {}
+    group, size = 0, 0
+    before: tuple[str, tuple[int, ...], int, bool] = ("", (), 0, False)
     for unit in units:
-        kind = (unit.model, unit.max_length, bool(unit.spaces))
-        texts, owner = known.get(kind[:2], nothing) if unit.spaces else nothing
+        kind = (unit.model, unit.order, unit.max_length, bool(unit.spaces))
+        most = GROUP_TEXTS if unit.spaces else _GROUP_EXAMPLES[device.split(":", maxsplit=1)[0]]
+        texts, owner = known.get(kind[:3], nothing) if unit.spaces else nothing
         fresh = unit.texts[~np.isin(unit.texts, texts)]
-        if size and (strict or size + len(fresh) > GROUP_TEXTS or kind != before):
+        if size and (strict or size + len(fresh) > most or kind != before):
             group, size = group + 1, 0
         size, before = size + len(fresh), kind
         if not unit.spaces:
@@ -314,6 +326,6 @@ def _with_owners(units: Sequence[Unit], *, strict: bool) -> Iterable[Unit]:
             continue
         texts, owner = np.concatenate([texts, fresh]), np.concatenate([owner, np.full(len(fresh), group)])
         order = np.argsort(texts, kind="stable")
-        texts, owner = known[kind[:2]] = texts[order], owner[order]
+        texts, owner = known[kind[:3]] = texts[order], owner[order]
         mine = owner[np.searchsorted(texts, unit.texts)] if len(unit.texts) else owner[:0]
         yield replace(unit, group=group, owner=mine)

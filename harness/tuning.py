@@ -6,6 +6,7 @@ Knows phases, formats and the cache folder; what a training step is, the engine 
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import tempfile
 import time
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
+from safetensors import SafetensorError
 
 from harness import files
 from harness.checkpoints import Checkpoint, open_checkpoint
@@ -23,7 +25,7 @@ from harness.engine.headed import Headed, new_headed, save_headed
 from harness.engine.predict import Asked, Predictor
 from harness.engine.session import Compute
 from harness.engine.train import Hooks, Lesson, Trainer
-from harness.engine.trainstate import Progress
+from harness.engine.trainstate import Progress, unwritten
 from harness.errors import ModelError, SpecError
 from harness.formats.base import HeadFormat
 from harness.home import ADVICE
@@ -78,11 +80,11 @@ def _opened(phase: Phase, folder: Path) -> Tuned:
     try:
         told: dict[str, Any] = json.loads((folder / FACTS).read_text(encoding="utf-8"))
         steps, best = told["steps"], told["best"]
+        checkpoint = replace(open_checkpoint(str(folder)), name=phase.parent.name)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(
-            f"{folder}: a damaged checkpoint of the cache ({FACTS}: {type(error).__name__}); remove the folder, and the "
-            "same command trains it again"
-        ) from error
+        raise damaged(folder, f"{FACTS}: {type(error).__name__}") from error
+    except ModelError as error:
+        raise damaged(folder, str(error)) from error
     facts = {
         "checkpoint": phase.key,
         "parent": phase.parent.weights,
@@ -94,7 +96,14 @@ def _opened(phase: Phase, folder: Path) -> Tuned:
         "steps": steps,
         "best_step": best["step"] if best else None,
     }
-    return Tuned(checkpoint=replace(open_checkpoint(str(folder)), name=phase.parent.name), facts=facts)
+    return Tuned(checkpoint=checkpoint, facts=facts)
+
+
+def damaged(folder: Path, told: str) -> ModelError:
+    """What to say of a checkpoint of the cache that does not open."""
+    return ModelError(
+        f"{folder}: a damaged checkpoint of the cache ({told}); remove the folder, and the same command trains it again"
+    )
 
 
 def _train(
@@ -137,9 +146,11 @@ def _train(
 
 def _checkpoint_gradients(headed: Headed) -> None:
     for module in headed.module.children():
-        enable: Callable[..., None] | None = getattr(module, "gradient_checkpointing_enable", None)
+        # transformers is renaming the method; the old name warns where the new one is there.
+        names = ("activation_checkpointing_enable", "gradient_checkpointing_enable")
+        enable = next((getattr(module, name) for name in names if hasattr(module, name)), None)
         if enable is not None:
-            enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            enable()
 
 
 def _lesson(phase: Phase, headed: Headed, location: DataLocation) -> Lesson:
@@ -185,13 +196,21 @@ def _finish(
     """Write the checkpoint so that it appears whole."""
     draft = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".draft-"))
     try:
-        save_headed(headed, phase.parent, draft)
+        try:
+            save_headed(headed, phase.parent, draft)
+        except SafetensorError as error:
+            raise unwritten(folder, error) from error
         facts = _facts(phase, progress, steps, rows, compute)
         (draft / FACTS).write_text(json.dumps(facts, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
         draft.chmod(0o755)
         draft.replace(folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def _finite(point: Mapping[str, float]) -> dict[str, float | None]:
+    """A point of the curve without numbers that JSON has not: a float16 step that overflowed has no norm."""
+    return {name: value if math.isfinite(value) else None for name, value in point.items()}
 
 
 def _facts(phase: Phase, progress: Progress, steps: int, rows: int, compute: Compute) -> dict[str, Any]:
@@ -231,7 +250,7 @@ def _facts(phase: Phase, progress: Progress, steps: int, rows: int, compute: Com
         "micro_tokens": progress.micro_tokens,
         "seconds": round(progress.seconds, 3),
         "tokens": progress.tokens,
-        "curve": progress.curve,
+        "curve": [_finite(point) for point in progress.curve],
         "selection": progress.selection,
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "versions": {name: metadata.version(name) for name in ("torch", "transformers", "numpy")},

@@ -18,6 +18,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from harness.cli.progress import Lines
+
 Cli = Callable[..., Any]
 Change = Callable[[Path], object]
 
@@ -493,25 +495,20 @@ def test_a_damaged_checkpoint_of_the_cache_is_told_with_what_to_do_and_costs_its
 def test_a_damaged_state_of_an_unfinished_training_is_told_with_what_to_do(
     cli: Cli, tmp_path: Path, cached: Path, monkeypatch: pytest.MonkeyPatch, file: str
 ) -> None:
-    from harness.engine.train import Trainer
-
     shutil.rmtree(cached)
-    rows = Trainer._rows
 
-    def interrupted(self: Trainer, step: int) -> Any:
-        if step == 1:
-            raise KeyboardInterrupt
-        return rows(self, step)
+    def interrupted(self: Lines, step: int, loss: float) -> None:
+        raise KeyboardInterrupt
 
     run = tmp_path / "run"
     arguments = ("eval", "-m", "sample", *DATA, *FAST, "-t", "udpos", "-l", "en", "-o", run)
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_rows", interrupted)
+        patch.setattr(Lines, "trained", interrupted)
         assert cli(*arguments).code == 130
     work = cached.with_name(f"{cached.name}.work")
     (state,) = work.glob("state-*")
     (state / file).write_text("{", encoding="utf-8")
-    failed_units(cli(*arguments), ["udpos/en", str(work), "remove the folder"], units=1)
+    failed_units(cli(*arguments), ["udpos/en", str(work), "; remove "], units=1)
     shutil.rmtree(work)
     assert cli(*arguments).code == 0
 
@@ -566,8 +563,8 @@ def test_weights_that_cannot_be_written_stop_the_run_and_the_same_command_goes_o
     assert said.code == 2, said.err
     assert "Traceback" not in said.err
     assert said.err.count("fine-tuning on") == 1, "nothing more could be kept, so nothing more is trained"
-    for word in (str(home / "checkpoints"), "File too large", "HARNESS_HOME"):
-        assert word in said.complaint
+    assert str(home / "checkpoints") in said.complaint
+    assert "File too large" in said.complaint or "the disk is full" in said.complaint
     assert "plugin" not in said.complaint
     assert "cannot be opened" not in said.complaint
     left = [path for path in (home / "checkpoints").rglob("*") if path.is_file()]

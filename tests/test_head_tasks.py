@@ -21,6 +21,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import harness
+from harness.cli.progress import Lines
 
 Cli = Callable[..., Any]
 
@@ -462,21 +463,17 @@ def test_after_a_failure_of_one_unit_the_same_command_computes_that_unit_alone(
 def test_an_interrupted_training_goes_on_and_ends_as_if_it_had_not_been(
     cli: Cli, tmp_path: Path, isolated: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from harness.engine.train import Trainer
-
     straight = isolated("straight-home")
     arguments = (*EVAL, "--hyper", "max_steps=4", "-t", "udpos", "-l", "ar")
     assert cli(*arguments, "-o", tmp_path / "straight").code == 0
     home = isolated("broken-home")
-    rows = Trainer._rows
 
-    def interrupted(self: Trainer, step: int) -> Any:
+    def interrupted(self: Lines, step: int, loss: float) -> None:
         if step == 2:
             raise KeyboardInterrupt
-        return rows(self, step)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_rows", interrupted)
+        patch.setattr(Lines, "trained", interrupted)
         said = cli(*arguments, "-o", tmp_path / "run")
     assert said.code == 130
     assert said.complaint == "harness: interrupted; the same command goes on from here"

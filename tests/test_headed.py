@@ -298,7 +298,7 @@ def test_a_head_with_another_number_of_labels_than_its_configuration_is_refused(
         ModelError, match=r"2 tensors of its pooled head are missing or of another shape .*classifier"
     ):
         check_head(checkpoint, HEADS["pooled"])
-    with pytest.raises(ModelError, match=r"2 tensors of the model and its head .*: classifier\.bias"):
+    with pytest.raises(ModelError, match=r"2 tensors of the model and its head .*classifier\.bias"):
         reopened(checkpoint, HEADS["pooled"])
 
 
@@ -313,11 +313,10 @@ def test_missing_tensors_of_an_encoder_are_named(
         reopened(checkpoint, HEADS["pooled"])
     new_headed(checkpoint, HEADS["pooled"], seed=1, device="cpu")
     without(checkpoint, "model.safetensors", lambda name: "layer.1.output.dense" in name)
-    for act in (lambda: new_headed(checkpoint, HEADS["token"], seed=1, device="cpu"),):
-        with pytest.raises(
-            ModelError, match=r"2 tensors of the encoder .*encoder\.layer\.1\.output\.dense\.bias"
-        ):
-            act()
+    with pytest.raises(
+        ModelError, match=r"2 tensors of the encoder .*encoder\.layer\.1\.output\.dense\.bias"
+    ):
+        new_headed(checkpoint, HEADS["token"], seed=1, device="cpu")
 
 
 def test_a_damaged_head_of_the_harness_is_told_in_one_line(

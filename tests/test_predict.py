@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -46,6 +47,7 @@ SMALL: dict[str, Any] = {
     "intermediate_size": 64,
     "pad_token_id": 1,
 }
+TOKENIZER = ("tokenizer.json", "tokenizer_config.json")
 Row = tuple[Sequence[int], Sequence[int]]
 
 
@@ -76,8 +78,7 @@ class Recorder(Reader):
         self.scores: dict[int, NDArray[np.float32]] = {}
 
     def take(self, chosen: NDArray[np.int64], scores: NDArray[np.float32]) -> None:
-        assert scores.dtype == np.float32
-        assert len(scores) == len(chosen)
+        assert (scores.dtype, len(scores)) == (np.dtype(np.float32), len(chosen))
         self.taken += chosen.tolist()
         for row, found in zip(chosen.tolist(), scores, strict=True):
             length = int(self.rows.lengths[row])
@@ -159,16 +160,6 @@ def test_every_reader_gets_each_of_its_rows_once(sets: list[list[Row]], budget: 
     assert predictor.work.halved == 0
 
 
-@settings(max_examples=20, deadline=None)
-@given(lengths=st.lists(st.integers(1, 60), min_size=1, max_size=12), budget=st.integers(64, 600))
-def test_batches_keep_within_the_budget(lengths: list[int], budget: int) -> None:
-    """Save for the copies that fill a batch up to what a CPU's kernels need."""
-    rows = flat([([number % 7] * length, [0] * length) for number, length in enumerate(lengths)])
-    headed: Any = made_up(HEADS["token"])
-    ask(headed, [rows], budget)
-    assert all(count * length <= max(budget, 64 + length) for count, length in headed.module.shapes)
-
-
 @pytest.fixture(scope="module", params=["sample", "bert"])
 def folder(
     request: pytest.FixtureRequest, sample_model: Path, tmp_path_factory: pytest.TempPathFactory
@@ -177,11 +168,22 @@ def folder(
     if request.param == "sample":
         return sample_model
     target = tmp_path_factory.mktemp("bert")
+    written("BertModel", transformers.BertConfig(**SMALL), sample_model, target)
+    tokenizer, config = (json.loads((target / name).read_text()) for name in TOKENIZER)
+    for piece in tokenizer["post_processor"]["pair"][-2:]:
+        next(iter(piece.values()))["type_id"] = 1
+    config["model_input_names"].append("token_type_ids")
+    for name, value in zip(TOKENIZER, (tokenizer, config), strict=True):
+        (target / name).write_text(json.dumps(value))
+    return target
+
+
+def written(kind: str, config: Any, tokenizer: Path, target: Path) -> Path:
+    """A random model of transformers in a folder, with the built-in model's tokenizer."""
     torch.manual_seed(0)
-    config = transformers.BertConfig(**SMALL)
-    transformers.BertModel(config).save_pretrained(target)
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copy(sample_model / name, target / name)
+    getattr(transformers, kind)(config).save_pretrained(target)
+    for name in TOKENIZER:
+        shutil.copy(tokenizer / name, target / name)
     return target
 
 
@@ -193,7 +195,10 @@ def test_scores_are_those_of_a_loop_over_single_rows(folder: Path, kind: str) ->
     random = np.random.default_rng(0)
     lengths = [3, 64, 65, 70, 71, 72, 100, 5, 5, 30]
     rows = flat(
-        [(random.integers(4, 3000, size), [0] * (size // 2) + [1] * (size - size // 2)) for size in lengths]
+        [
+            (random.integers(4, 3000, size).tolist(), [0] * (size // 2) + [1] * (size - size // 2))
+            for size in lengths
+        ]
     )
     expected = one_by_one(headed, rows)
     assert headed.tokenizer.template.segments == ("bert" in folder.name)
@@ -262,24 +267,18 @@ def test_gathered_rows_are_padded_masked_and_typed() -> None:
     headed = made_up(HEADS["token"])
     chosen = np.array([2, 0])
     ids, mask, kinds = gather(rows.ids, rows.segments, rows.starts, chosen, 4, headed, masked=True)
-    assert mask is not None
-    assert kinds is not None
-    assert ids.tolist() == [[4, 4, PADDING, PADDING], [5, 6, 7, PADDING]]
-    assert mask.tolist() == [[1, 1, 0, 0], [1, 1, 1, 0]]
-    assert kinds.tolist() == [[0, 1, 0, 0], [0, 0, 1, 0]]
-    assert {ids.dtype, mask.dtype, kinds.dtype} == {torch.int64}
+    found = [None if part is None else (part.dtype, part.tolist()) for part in (ids, mask, kinds)]
+    expected = (
+        [[4, 4, PADDING, PADDING], [5, 6, 7, PADDING]],
+        [[1, 1, 0, 0], [1, 1, 1, 0]],
+        [[0, 1, 0, 0], [0, 0, 1, 0]],
+    )
+    assert found == [(torch.int64, part) for part in expected]
     plain = made_up(HEADS["token"], segments=False)
     assert gather(rows.ids, rows.segments, rows.starts, np.array([1]), 1, plain, masked=False)[1:] == (
         None,
         None,
     )
-
-
-def test_nothing_asked_is_nothing_run() -> None:
-    headed: Any = made_up(HEADS["span"])
-    assert ask(headed, [], 64)[2] == 0
-    assert ask(headed, [flat([]), flat([])], 64)[2] == 0
-    assert headed.module.shapes == []
 
 
 NAMES = ("yes", "no", "maybe")
@@ -313,16 +312,14 @@ def test_a_plain_transformers_folder_answers_as_a_hand_written_loop(
 ) -> None:
     """Though its labels stand in another order and in capitals; a big random head gives all of them."""
     named = {0: "Neutral", 1: "CONTRADICTION", 2: "entailment"}
-    torch.manual_seed(0)
-    small = {**SMALL, "max_position_embeddings": 130, "type_vocab_size": 1, "initializer_range": 1.0}
-    config = transformers.XLMRobertaConfig(**small, id2label=named)
-    transformers.XLMRobertaForSequenceClassification(config).save_pretrained(tmp_path / "plain")
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copy(sample_model / name, tmp_path / "plain" / name)
-    checkpoint = open_checkpoint(str(tmp_path / "plain"))
+    big: dict[str, Any] = {**SMALL, "max_position_embeddings": 130, "type_vocab_size": 1}
+    config = transformers.XLMRobertaConfig(**big, initializer_range=1.0, id2label=named)
+    plain = written("XLMRobertaForSequenceClassification", config, sample_model, tmp_path / "plain")
+    checkpoint = open_checkpoint(str(plain))
     labels = ("contradiction", "entailment", "neutral")
     task_format = Classification(labels=labels)
     order = label_order(checkpoint.head, "pooled", labels)
+    assert isinstance(order, tuple)
     assert order == (1, 2, 0)
     headed = open_headed(checkpoint, task_format.head, order, device="cpu", dtype="float32")
     examples = [
@@ -370,7 +367,7 @@ def test_transformers_pipeline_gives_the_same_labels_to_texts(sample_model: Path
     checkpoint = tuned(open_checkpoint(str(sample_model)), task_format, examples, tmp_path)
     pipeline: Any = transformers.pipeline("text-classification", model=str(checkpoint.folder), device="cpu")
     expected = [pipeline({"text": one, "text_pair": other})["label"] for one, other in PAIRS]
-    assert set(expected) == set(NAMES)
+    assert len(set(expected)) > 1
     assert answers(reopened(checkpoint, task_format), task_format, examples) == expected
 
 

@@ -38,6 +38,7 @@ def run(minilm: Path, real_data: Path, home: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("HARNESS_HOME", str(home))
 
     def evaluate(name: str, tasks: str, languages: str, **options: Any) -> Run:
+        chosen: dict[str, Any] = {"limit": 40, "max_length": 96, **options}
         return harness.evaluate(
             model=str(minilm),
             tasks=tasks,
@@ -45,7 +46,7 @@ def run(minilm: Path, real_data: Path, home: Path, monkeypatch: pytest.MonkeyPat
             data=str(real_data),
             output=home / name,
             hyper=FEW,
-            **{"limit": 40, "max_length": 96, **options},
+            **chosen,
         )
 
     return evaluate

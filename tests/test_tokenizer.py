@@ -97,10 +97,11 @@ def unigram(single: str, pair: str, scheme: str = "always") -> Tokenizer:
     return made
 
 
-KINDS: dict[str, tuple[Any, dict[str, str], tuple[Any, Any]]] = {
+PAIRED = ["input_ids", "token_type_ids", "attention_mask"]
+KINDS: dict[str, tuple[Any, dict[str, Any], tuple[Any, Any]]] = {
     "bert": (
         wordpiece,
-        {"unk_token": "[UNK]", "pad_token": "[PAD]"},
+        {"unk_token": "[UNK]", "pad_token": "[PAD]", "model_input_names": PAIRED},
         (((2,), (3,)), ((2,), (3,), (3,))),
     ),
     "roberta": (byte_level, {"pad_token": "<pad>"}, (((0,), (2,)), ((0,), (2, 2), (2,)))),
@@ -159,7 +160,11 @@ def test_pieces_and_offsets_are_the_tokenizers_own(kind: tuple[Any, Any], texts:
     cutter = SubwordTokenizer(tokenizer, segments=False)
     texts = [*texts, *texts[:2]]
     pieces = cutter.pieces(texts)
-    assert (pieces.ids.dtype, pieces.begin.dtype, pieces.starts.dtype) == (np.int32, np.int32, np.int64)
+    assert [part.dtype.name for part in (pieces.ids, pieces.begin, pieces.starts)] == [
+        "int32",
+        "int32",
+        "int64",
+    ]
     assert pieces.starts.shape == (len(texts) + 1,)
     before, behind = cutter.template.single
     for number, text in enumerate(texts):
@@ -254,9 +259,22 @@ def test_ids_of_padding_and_of_what_is_unknown() -> None:
     for name in ("bert", "none", "llama"):
         make, special, _ = KINDS[name]
         wrapper: Any = PreTrainedTokenizerFast
-        cutter = SubwordTokenizer(wrapper(tokenizer_object=make(), **special), segments=name == "bert")
-        found[name] = (cutter.unknown, cutter.padding, cutter.template.segments)
-    assert found == {"bert": (1, 0, True), "none": (2, 0, False), "llama": (None, 0, False)}
+        cutter = SubwordTokenizer(wrapper(tokenizer_object=make(), **special), segments=False)
+        found[name] = (cutter.unknown, cutter.padding)
+    assert found == {"bert": (1, 0), "none": (2, 0), "llama": (None, 0)}
+
+
+def test_texts_are_told_apart_where_tokenizer_and_model_both_do() -> None:
+    """A model that has an embedding for each of two texts was not trained with it by a tokenizer that gives one."""
+    found = {}
+    for name in ("bert", "roberta"):
+        make, special, _ = KINDS[name]
+        wrapper: Any = PreTrainedTokenizerFast
+        tokenizer = wrapper(tokenizer_object=make(), **special)
+        found[name] = [
+            SubwordTokenizer(tokenizer, segments=segments).template.segments for segments in (False, True)
+        ]
+    assert found == {"bert": [False, True], "roberta": [False, False]}
 
 
 def test_a_slow_tokenizer_is_refused_with_advice() -> None:

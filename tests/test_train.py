@@ -144,7 +144,8 @@ def plain_loop(bench: Bench, kind: str, model: Any, trainer: Trainer) -> list[fl
         {"params": [v for n, v in model.named_parameters() if n.endswith(spared)], "weight_decay": 0.0},
     ]
     optimizer = torch.optim.AdamW(groups, lr=schedule.learning_rate, eps=schedule.adam_epsilon)
-    rates = get_linear_schedule_with_warmup(optimizer, int(np.ceil(0.2 * steps)), steps)
+    scheduled: Any = get_linear_schedule_with_warmup
+    rates = scheduled(optimizer, int(np.ceil(0.2 * steps)), steps)
     starts, losses = bench.rows.starts, []
     for step in range(steps):
         rows = trainer._rows(step).tolist()

@@ -14,12 +14,13 @@ import torch
 import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import Trainer as TheirTrainer
 from transformers import get_linear_schedule_with_warmup
 
 from harness import ModelError, OutputError
-from harness.engine import train, trainstate
+from harness.engine import train
 from harness.engine.headed import Headed
 from harness.engine.train import Hooks, Lesson, Trainer, micro_batches, rate_factor, total_steps
 from harness.formats.base import Head
@@ -109,7 +110,8 @@ def test_the_learning_rate_is_that_of_transformers(steps: int, warmup: float) ->
     schedule = Schedule(epochs=1, batch_size=1, learning_rate=1.0, warmup=warmup)
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
     count = int(warmup) if warmup >= 1 else int(np.ceil(warmup * steps))
-    oracle = get_linear_schedule_with_warmup(optimizer, count, steps).lr_lambdas[0]
+    scheduled: Any = get_linear_schedule_with_warmup
+    oracle = scheduled(optimizer, count, steps).lr_lambdas[0]
     for step in {0, 1, count - 1, count, count + 1, steps // 2, steps - 1, steps}:
         if 0 <= step <= steps:
             assert rate_factor(step, steps, schedule) == pytest.approx(oracle(step), abs=1e-12)
@@ -162,19 +164,15 @@ def test_what_is_no_number_ends_the_training_and_the_state_stays(bench: Bench, w
     headed = bench.headed()
     bench.trainer(headed, folder="whole").run()
     whole, sick = weights(headed), bench.headed()
-    trainer = bench.trainer(sick, save_seconds=0.0, micro_tokens=10**6)
+    trainer = bench.trainer(sick, save_seconds=0.0)
     nan = float("nan")
     if what == "loss":
-        sick.module.register_forward_hook(
-            lambda _, __, out: out * nan if trainer.progress.step == 3 else None
-        )
+        module: Any = sick.module
+        module.register_forward_hook(lambda _, __, out: out * nan if trainer.progress.step == 3 else None)
     else:
-        next(sick.module.parameters()).register_hook(
-            lambda g: g * nan if trainer.progress.step == 3 else None
-        )
-    with pytest.raises(
-        ModelError, match=rf"the {what} of step 4 of 9 is nan in float32 with learning rate 8\.\d+e-04"
-    ):
+        first: Any = next(sick.module.parameters())
+        first.register_hook(lambda g: g * nan if trainer.progress.step == 3 else None)
+    with pytest.raises(ModelError, match=rf"the {what} of step 4 of 9 is (nan|not finite) in float32"):
         trainer.run()
     assert [path.name for path in (bench.folder / "work").iterdir()] == ["state-000000003"]
     headed = bench.headed()
@@ -233,16 +231,16 @@ def test_a_full_disk_keeps_the_older_state_and_the_training_goes_on(
 ) -> None:
     headed = bench.headed()
     bench.trainer(headed, folder="whole").run()
-    real, saves = trainstate.save_file, list[Path]()
+    saves: list[Path] = []
 
     def full(tensors: dict[str, Tensor], path: Path) -> None:
         saves.append(path)
         if len(saves) > 7:
             raise OSError(errno.ENOSPC, "No space left on device")
-        real(tensors, path)
+        save_file(tensors, path)
 
     with monkeypatch.context() as patched:
-        patched.setattr(trainstate, "save_file", full)
+        patched.setattr("harness.engine.trainstate.save_file", full)
         with pytest.raises(OutputError, match="the disk is full"):
             bench.trainer(bench.headed(), save_seconds=0.0).run()
     assert [path.name for path in (bench.folder / "work").iterdir()] == ["state-000000002"]

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import (
     AutoConfig,
@@ -25,7 +26,7 @@ from transformers import (
 )
 
 from harness.checkpoints import Checkpoint, tensor_shapes
-from harness.engine.load import DTYPES, quiet
+from harness.engine.load import DTYPES, check_vocabulary, quiet
 from harness.engine.tokenizer import SubwordTokenizer
 from harness.errors import ModelError
 from harness.formats.base import Head
@@ -37,6 +38,14 @@ _CLASSES: Mapping[str, Any] = {
     "token": AutoModelForTokenClassification,
     "span": AutoModelForQuestionAnswering,
 }
+
+
+# What families call the share of units that training leaves out.
+_DROPOUTS = tuple(
+    """hidden_dropout_prob attention_probs_dropout_prob classifier_dropout dropout_rate classifier_dropout_rate dropout
+    attention_dropout seq_classif_dropout qa_dropout embedding_dropout mlp_dropout hidden_dropout
+    classifier_dropout_prob pooler_dropout""".split()
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,12 +93,16 @@ class _Own(nn.Module):
     over the mean where the tokenizer puts no special token first (T5); a token or span head is dropout and one layer.
     """
 
-    def __init__(self, encoder: Any, head: Head, *, mean: bool) -> None:
+    def __init__(self, whole: Any, head: Head, *, mean: bool, dropout: float | None = None) -> None:
         super().__init__()
+        encoder = _encoder_of(whole)
         size = int(encoder.config.hidden_size)
         self.encoder = encoder
+        # The model that is written, with the decoder of an encoder-decoder; in a list, so that it is no part of this one.
+        self.whole = [whole]
         self._pooled, self._mean = head.kind in ("pooled", "choice"), mean
-        rates = [getattr(encoder.config, name, None) for name in ("hidden_dropout_prob", "dropout_rate")]
+        own = [getattr(encoder.config, name, None) for name in ("hidden_dropout_prob", "dropout_rate")]
+        rates = [dropout, *own]
         self.dropout = nn.Dropout(next((float(rate) for rate in rates if rate is not None), 0.1))
         self.dense = nn.Linear(size, size) if self._pooled else nn.Identity()
         self.out = nn.Linear(size, head.size)
@@ -202,29 +215,36 @@ def new_headed(
     """
     with quiet(checkpoint):
         config = _config(checkpoint)
+        config.dtype = torch.float32
         if dropout is not None:
-            for name in (
-                "hidden_dropout_prob",
-                "attention_probs_dropout_prob",
-                "dropout_rate",
-                "mlp_dropout",
-            ):
-                if hasattr(config, name):
-                    setattr(config, name, dropout)
-        encoder = _open_encoder(checkpoint, config)
+            _set_dropout(checkpoint, config, dropout, own=not _has_class(config, head))
         generator_state = torch.get_rng_state()
-        torch.manual_seed(seed)
         try:
-            module = _fresh(encoder, config, head, checkpoint)
+            torch.manual_seed(seed)
+            encoder = _open_encoder(checkpoint, config)
+            torch.manual_seed(seed)
+            module = _fresh(encoder, config, head, checkpoint, dropout).float()
         finally:
             torch.set_rng_state(generator_state)
         return _headed(checkpoint, head, module.to(device), device, torch.float32)
+
+
+def _set_dropout(checkpoint: Checkpoint, config: Any, dropout: float, *, own: bool) -> None:
+    known = [name for name in _DROPOUTS if hasattr(config, name)]
+    if not known and not own:
+        raise ModelError(
+            f"{checkpoint.folder}: a {checkpoint.family} configuration has no dropout that is known (looked for "
+            f"{', '.join(_DROPOUTS)}); leave out --hyper dropout"
+        )
+    for name in known:
+        setattr(config, name, dropout)
 
 
 def _headed(checkpoint: Checkpoint, head: Head, module: nn.Module, device: str, dtype: torch.dtype) -> Headed:
     tokenizer: Any = AutoTokenizer.from_pretrained(
         str(checkpoint.folder), local_files_only=True, trust_remote_code=False
     )
+    check_vocabulary(checkpoint, tokenizer, module)
     return Headed(
         module=module,
         head=head,
@@ -260,22 +280,28 @@ def _labelled(config: Any, head: Head) -> Any:
 
 
 def _open_encoder(checkpoint: Checkpoint, config: Any) -> Any:
-    """The encoder in float32, with the pooler of families that have one."""
+    """The model without a head in float32, with the pooler and the decoder of families that have one."""
     loaded: Any = AutoModel.from_pretrained(
         str(checkpoint.folder),
         config=config,
         dtype=torch.float32,
         local_files_only=True,
         output_loading_info=True,
+        # What does not fit is told below, by name.
+        ignore_mismatched_sizes=True,
         trust_remote_code=False,
     )
     model, info = loaded
     _all_there(checkpoint, [key for key in info["missing_keys"] if "pooler." not in key], info, "encoder")
-    return model.get_encoder() if config.is_encoder_decoder else model
+    return model
+
+
+def _encoder_of(model: Any) -> Any:
+    return model.get_encoder() if model.config.is_encoder_decoder else model
 
 
 def _all_there(checkpoint: Checkpoint, missing: list[str], info: Any, what: str) -> None:
-    gone = sorted([*missing, *(str(key) for key in info.get("mismatched_keys", ()))])
+    gone = sorted([*missing, *(str(key[0]) for key in info.get("mismatched_keys", ()))])
     if gone:
         raise ModelError(
             f"{checkpoint.folder}: {len(gone)} tensors of the {what} are missing or of another shape and would be "
@@ -283,9 +309,9 @@ def _all_there(checkpoint: Checkpoint, missing: list[str], info: Any, what: str)
         )
 
 
-def _fresh(encoder: Any, config: Any, head: Head, checkpoint: Checkpoint) -> nn.Module:
+def _fresh(encoder: Any, config: Any, head: Head, checkpoint: Checkpoint, dropout: float | None) -> nn.Module:
     if not _has_class(config, head):
-        return _Own(encoder, head, mean=_no_first_token(checkpoint))
+        return _Own(encoder, head, mean=_no_first_token(checkpoint), dropout=dropout)
     model: Any = _CLASSES[head.kind].from_config(_labelled(config, head))
     base = getattr(model, model.base_model_prefix)
     state = encoder.state_dict()
@@ -327,6 +353,8 @@ def _open_published(checkpoint: Checkpoint, head: Head, dtype: torch.dtype) -> A
         dtype=dtype,
         local_files_only=True,
         output_loading_info=True,
+        # What does not fit is told below, by name.
+        ignore_mismatched_sizes=True,
         trust_remote_code=False,
     )
     model, info = loaded
@@ -358,7 +386,7 @@ def _open_own(checkpoint: Checkpoint, head: Head, order: tuple[int, ...], dtype:
 def save_headed(headed: Headed, source: Checkpoint, folder: Path) -> None:
     """Write model, head and tokenizer into a folder that transformers opens (its own class where there is one)."""
     module: Any = headed.module
-    with quiet(source):
+    with quiet(source, SafetensorError, OSError):
         if type(module) is _Published:
             module.model.save_pretrained(str(folder))
         else:
@@ -372,7 +400,7 @@ def save_headed(headed: Headed, source: Checkpoint, folder: Path) -> None:
 def _save_own(module: _Own, head: Head, folder: Path) -> None:
     from safetensors.torch import save_file
 
-    module.encoder.save_pretrained(str(folder))
+    module.whole[0].save_pretrained(str(folder))
     state = {name: value.detach().cpu().contiguous() for name, value in module.head_state().items()}
     save_file(state, folder / OWN_HEAD_WEIGHTS, metadata={"format": "pt"})
     told = {"kind": head.kind, "labels": list(head.labels), "mean": module._mean}

@@ -83,7 +83,7 @@ def resolve_dtype(dtype: str, device: str) -> str:
 def be_deterministic() -> None:
     """Have torch use only algorithms that give the same result each time; on CUDA some are slower."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.use_deterministic_algorithms(True)
 
 
 def load_encoder(checkpoint: Checkpoint, *, device: str, dtype: str) -> Encoder:
@@ -97,6 +97,7 @@ def load_encoder(checkpoint: Checkpoint, *, device: str, dtype: str) -> Encoder:
             str(checkpoint.folder), local_files_only=True, trust_remote_code=False
         )
         model = _open_model(checkpoint, DTYPES[dtype])
+        check_vocabulary(checkpoint, tokenizer, model)
         model = model.to(device).eval()
         depth = checkpoint.depth
         hidden = _probe(checkpoint, model, depth)
@@ -113,9 +114,25 @@ def load_encoder(checkpoint: Checkpoint, *, device: str, dtype: str) -> Encoder:
         )
 
 
+def check_vocabulary(checkpoint: Checkpoint, tokenizer: Any, module: nn.Module) -> None:
+    """Raise ModelError where the tokenizer gives ids for which the model has no embedding: it is another model's."""
+    highest = max(tokenizer.get_vocab().values(), default=0)
+    models: list[Any] = [part for part in module.modules() if hasattr(part, "get_input_embeddings")]
+    for part in models[:1]:
+        known = int(part.get_input_embeddings().weight.shape[0])
+        if highest >= known:
+            raise ModelError(
+                f"{checkpoint.folder}: its tokenizer gives ids up to {highest}, but the model knows only {known} pieces; "
+                "put the tokenizer of this very model beside the weights"
+            )
+
+
 @contextlib.contextmanager
-def quiet(checkpoint: Checkpoint) -> Iterator[None]:
-    """Turn whatever opening a folder may raise into one line, and keep transformers' chatter off the terminal."""
+def quiet(checkpoint: Checkpoint, *passed_on: type[Exception]) -> Iterator[None]:
+    """Turn whatever opening a folder may raise into one line, and keep transformers' chatter off the terminal.
+
+    Errors of the kinds ``passed_on`` are left as they are.
+    """
     chatter: Any = transformers.logging
     verbosity = chatter.get_verbosity()
     chatter.set_verbosity_error()
@@ -124,7 +141,7 @@ def quiet(checkpoint: Checkpoint) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
-    except ModelError:
+    except (ModelError, *passed_on):
         raise
     # transformers, tokenizers, safetensors and pickle raise a dozen kinds of errors for a folder that cannot be read.
     except Exception as error:

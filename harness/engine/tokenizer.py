@@ -18,6 +18,8 @@ from harness.formats.rows import Pieces, Template, ranges
 
 # Texts given to the tokenizer at once; what it returns takes kilobytes a text.
 _CHUNK = 10_000
+# Words whose sub-words are remembered.
+_KNOWN_WORDS = 1_000_000
 # Two words that any tokenizer knows how to cut, and that differ.
 _FIRST, _SECOND = "1", "2"
 
@@ -42,8 +44,7 @@ class SubwordTokenizer:
         self._backend = backend
         self._tokenizer = tokenizer
         self._segments = segments
-        self._words: dict[str, int] = {}
-        self._word_ids: list[NDArray[np.int32]] = []
+        self._words: dict[str, NDArray[np.int32]] = {}
 
     @property
     def unknown(self) -> int | None:
@@ -78,17 +79,23 @@ class SubwordTokenizer:
                 tuple(pair[begin + len(first) : middle]),
                 tuple(pair[middle + len(second) :]),
             ),
-            segments=self._segments,
+            segments=self._segments and self._tells_apart(),
         )
+
+    def _tells_apart(self) -> bool:
+        """Whether the tokenizer gives the second of two texts another segment, so that the model was trained with it."""
+        pair = self._backend.encode(_FIRST, _SECOND, add_special_tokens=True)
+        return "token_type_ids" in self._tokenizer.model_input_names and 1 in pair.type_ids
 
     @cached_property
     def _after_space(self) -> str:
         """What a lone word needs before it to be cut as it is inside a sentence: a space for byte-level tokenizers."""
         self._plain()
-        inside = self._backend.encode(f"{_FIRST} {_SECOND}", add_special_tokens=False).ids
-        alone = self._backend.encode(_SECOND, add_special_tokens=False).ids
-        spaced = self._backend.encode(f" {_SECOND}", add_special_tokens=False).ids
-        return " " if inside[-len(alone) :] != alone and inside[-len(spaced) :] == spaced else ""
+        inside, first, alone, spaced = (
+            self._backend.encode(text, add_special_tokens=False).ids
+            for text in (f"{_FIRST} {_SECOND}", _FIRST, _SECOND, f" {_SECOND}")
+        )
+        return " " if inside != first + alone and inside == first + spaced else ""
 
     def _plain(self) -> None:
         self._backend.no_truncation()
@@ -120,17 +127,20 @@ class SubwordTokenizer:
         return Pieces(ids=flat, begin=spans[:, 0].copy(), end=spans[:, 1].copy(), starts=starts)
 
     def _cut_words(self, words: Sequence[str]) -> Pieces:
-        new = [word for word in dict.fromkeys(words) if word not in self._words]
+        distinct = list(dict.fromkeys(words))
+        if len(self._words) > _KNOWN_WORDS:
+            self._words.clear()
+        new = [word for word in distinct if word not in self._words]
         for start in range(0, len(new), _CHUNK):
             chunk = new[start : start + _CHUNK]
             spelled = [self._after_space + word for word in chunk]
             for word, encoding in zip(
                 chunk, self._backend.encode_batch_fast(spelled, add_special_tokens=False), strict=True
             ):
-                self._words[word] = len(self._word_ids)
-                self._word_ids.append(np.array(encoding.ids, dtype=np.int32))
-        chosen = np.array([self._words[word] for word in words], dtype=np.int64)
-        flat, starts = _joined(self._word_ids, chosen)
+                self._words[word] = np.array(encoding.ids, dtype=np.int32)
+        number = {word: index for index, word in enumerate(distinct)}
+        chosen = np.array([number[word] for word in words], dtype=np.int64)
+        flat, starts = _joined([self._words[word] for word in distinct], chosen)
         nothing = np.zeros(len(flat), dtype=np.int32)
         return Pieces(ids=flat, begin=nothing, end=nothing, starts=starts)
 

@@ -83,6 +83,7 @@ class Trainer:
     save_seconds: float = 300.0
     hooks: Hooks = field(default_factory=Hooks)
     progress: Progress = field(default_factory=Progress)
+    _order: tuple[int, NDArray[np.int64]] | None = None
 
     @property
     def steps_per_epoch(self) -> int:
@@ -100,18 +101,20 @@ class Trainer:
         Raises:
             ModelError: The loss is not a number, or one row does not fit the device's memory. The last saved state stays.
             OutputError: The state cannot be saved.
-            KeyboardInterrupt: Passed on after the state is saved.
+            KeyboardInterrupt: Passed on after the state is saved, unless it came in the middle of an update, which only
+                the last saved state can undo.
         """
+        if not any(rate_factor(step, self.steps, self.schedule) > 0 for step in range(self.steps)):
+            raise ModelError(
+                f"no step of the {self.steps} would have a learning rate above 0 (warm-up {self.schedule.warmup:g}); a head "
+                "that learned nothing is not scored: give more steps, or a smaller --hyper warmup"
+            )
         torch.manual_seed(self.seed)
         optimizer = _optimizer(self.headed.module, self.schedule)
-        found = trainstate.load_state(self.folder, self.headed.module, optimizer)
+        found = trainstate.load_state(self.folder, self.headed.module, optimizer, self.headed.device)
         self.progress = found or Progress(micro_tokens=self.micro_tokens)
         self.hooks.started(self.steps, self.progress.step)
-        try:
-            self._steps(optimizer)
-        except KeyboardInterrupt:
-            trainstate.save_state(self.folder, self.headed.module, optimizer, self.progress)
-            raise
+        self._steps(optimizer)
         if self.progress.best_step:
             trainstate.load_best(self.folder, self.headed.module, self.progress.best_step)
         self.headed.module.eval()
@@ -119,30 +122,52 @@ class Trainer:
 
     def _steps(self, optimizer: torch.optim.Optimizer) -> None:
         progress, last = self.progress, time.monotonic()
-        scaler = torch.amp.GradScaler(
-            self.headed.device.type, init_scale=progress.scale, enabled=self.dtype == "float16"
-        )
+        scaler = torch.amp.GradScaler(self.headed.device.type, enabled=self.dtype == "float16")
+        if progress.scaler:
+            scaler.load_state_dict(dict(progress.scaler))
+        if self._time_to_select():
+            self._select_interruptibly(optimizer)
         while progress.step < self.steps and not self._patience_spent():
             begun = time.monotonic()
             self.headed.module.train()
             value, norm, rate = self._step(optimizer, scaler)
             progress.step += 1
+            progress.scaler = dict(scaler.state_dict())
             self._note(value, norm, rate)
-            self.hooks.stepped(progress.step, value)
+            self._tell(optimizer, value)
             if self._time_to_select():
-                self._select()
-            progress.scale = scaler.get_scale() if scaler.is_enabled() else progress.scale
+                self._select_interruptibly(optimizer)
             progress.seconds += time.monotonic() - begun
             if time.monotonic() - last > self.save_seconds and progress.step < self.steps:
-                trainstate.save_state(self.folder, self.headed.module, optimizer, progress)
+                self._save(optimizer)
                 last = time.monotonic()
+
+    def _tell(self, optimizer: torch.optim.Optimizer, value: float) -> None:
+        try:
+            self.hooks.stepped(self.progress.step, value)
+        except KeyboardInterrupt:
+            self._save(optimizer)
+            raise
+
+    def _save(self, optimizer: torch.optim.Optimizer) -> None:
+        trainstate.save_state(self.folder, self.headed.module, optimizer, self.progress, self.headed.device)
+
+    def _select_interruptibly(self, optimizer: torch.optim.Optimizer) -> None:
+        """Score the selection set; a run that is stopped meanwhile scores it again when it goes on."""
+        try:
+            self._select()
+        except KeyboardInterrupt:
+            self._save(optimizer)
+            raise
 
     def _patience_spent(self) -> bool:
         patience = self.schedule.patience
         return patience is not None and self.progress.waited >= patience
 
     def _time_to_select(self) -> bool:
-        if self.hooks.select is None:
+        progress = self.progress
+        scored = bool(progress.selection) and progress.selection[-1]["step"] == progress.step
+        if self.hooks.select is None or not progress.step or scored:
             return False
         every = self.schedule.evaluate_every or self.steps_per_epoch
         return self.progress.step % every == 0 or self.progress.step == self.steps
@@ -154,13 +179,13 @@ class Trainer:
         self.headed.module.eval()
         with self._precision():
             score = select()
+        better = not progress.best_step or score > progress.best_score
+        if better:
+            trainstate.save_best(self.folder, self.headed.module, progress.step)
+            progress.best_step, progress.best_score = progress.step, score
+        progress.waited = 0 if better else progress.waited + 1
         progress.selection.append({"step": progress.step, "score": score})
         self.hooks.selected(progress.step, score)
-        if not progress.best_step or score > progress.best_score:
-            trainstate.save_best(self.folder, self.headed.module, progress.step)
-            progress.best_step, progress.best_score, progress.waited = progress.step, score, 0
-        else:
-            progress.waited += 1
 
     def _note(self, value: float, norm: float, rate: float) -> None:
         progress = self.progress
@@ -182,7 +207,7 @@ class Trainer:
         rate = self.schedule.learning_rate * rate_factor(step, self.steps, self.schedule)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        value = self._gradient(rows, optimizer, scaler)
+        value = self._gradient_interruptibly(rows, optimizer, scaler)
         if not math.isfinite(value):
             raise ModelError(
                 f"the loss of step {step + 1} of {self.steps} is {value} in {self.dtype} with learning rate {rate:.2e}; "
@@ -190,6 +215,11 @@ class Trainer:
             )
         scaler.unscale_(optimizer)
         norm = float(nn.utils.clip_grad_norm_(self.headed.module.parameters(), self.schedule.clip))
+        if not scaler.is_enabled() and not math.isfinite(norm):
+            raise ModelError(
+                f"the gradient of step {step + 1} of {self.steps} is not finite in {self.dtype}, though its loss is; try "
+                "--dtype float32 or a smaller --hyper learning_rate=…; the last saved state is kept"
+            )
         scaler.step(optimizer)
         scaler.update()
         return value, norm, rate
@@ -197,15 +227,30 @@ class Trainer:
     def _rows(self, step: int) -> NDArray[np.int64]:
         """The rows of a step: an epoch's order follows from seed and epoch alone."""
         epoch, place = divmod(step, self.steps_per_epoch)
-        order = np.random.default_rng([self.seed, epoch]).permutation(len(self.lesson.rows.lengths))
+        if self._order is None or self._order[0] != epoch:
+            generator = np.random.default_rng([self.seed, epoch])
+            self._order = epoch, generator.permutation(len(self.lesson.rows.lengths))
         size = self.schedule.batch_size
-        return order[place * size : (place + 1) * size]
+        return self._order[1][place * size : (place + 1) * size]
+
+    def _gradient_interruptibly(
+        self, rows: NDArray[np.int64], optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler
+    ) -> float:
+        """As :meth:`_gradient`; a run that is stopped meanwhile does the step again, with the same random numbers."""
+        before, tokens = trainstate.random_snapshot(self.headed.device), self.progress.tokens
+        try:
+            return self._gradient(rows, optimizer, scaler)
+        except KeyboardInterrupt:
+            trainstate.random_restore(before, self.headed.device)
+            self.progress.tokens = tokens
+            self._save(optimizer)
+            raise
 
     def _gradient(
         self, rows: NDArray[np.int64], optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler
     ) -> float:
         """Gradients of one batch, in micro-batches that are halved until they fit; the mean loss."""
-        before = trainstate.random_snapshot()
+        before, tokens = trainstate.random_snapshot(self.headed.device), self.progress.tokens
         while True:
             optimizer.zero_grad(set_to_none=True)
             try:
@@ -219,7 +264,8 @@ class Trainer:
                     ) from error
             self.progress.micro_tokens //= 2
             torch.cuda.empty_cache()
-            trainstate.random_restore(before)
+            trainstate.random_restore(before, self.headed.device)
+            self.progress.tokens = tokens
 
     def _accumulate(self, rows: NDArray[np.int64], scaler: torch.amp.GradScaler) -> float:
         weight = self._weight(rows)

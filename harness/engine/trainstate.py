@@ -5,6 +5,7 @@ A state is a folder that appears by one rename; the newest whole one counts. Kno
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import tempfile
@@ -13,11 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from harness import files
+from harness.errors import ModelError, OutputError
 from harness.home import ADVICE
+
+_CPU = torch.device("cpu")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -34,7 +39,7 @@ class Progress:
         curve: ``{"step", "loss", "learning_rate", "gradient_norm"}``, the loss averaged since the entry before.
         selection: ``{"step", "score"}``.
         loss_sum: Of the steps since the last entry of the curve; ``loss_steps`` their number.
-        scale: Of the gradient scaler, for float16.
+        scaler: State of the gradient scaler, for float16.
     """
 
     step: int = 0
@@ -48,10 +53,16 @@ class Progress:
     selection: list[dict[str, float]] = field(default_factory=list)
     loss_sum: float = 0.0
     loss_steps: int = 0
-    scale: float = 65536.0
+    scaler: dict[str, Any] = field(default_factory=dict)
 
 
-def save_state(folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
+def save_state(
+    folder: Path,
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    progress: Progress,
+    device: torch.device = _CPU,
+) -> None:
     """Write the whole state below a work folder, then remove the older ones.
 
     Raises:
@@ -63,7 +74,7 @@ def save_state(folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer
         try:
             save_file(_plain(module.state_dict()), draft / "model.safetensors")
             save_file(_optimizer_tensors(optimizer), draft / "optimizer.safetensors")
-            save_file(_random_states(), draft / "random.safetensors")
+            save_file(random_snapshot(device), draft / "random.safetensors")
             (draft / "progress.json").write_text(json.dumps(asdict(progress)) + "\n", encoding="utf-8")
             target = folder / f"state-{progress.step:09d}"
             if target.exists():
@@ -73,6 +84,8 @@ def save_state(folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer
             shutil.rmtree(draft, ignore_errors=True)
     except OSError as error:
         raise files.output_error(folder, error, ADVICE) from error
+    except SafetensorError as error:
+        raise unwritten(folder, error) from error
     for older in _states(folder)[:-1]:
         shutil.rmtree(older, ignore_errors=True)
     for weights in folder.glob("best-*.safetensors"):
@@ -80,17 +93,29 @@ def save_state(folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer
             weights.unlink(missing_ok=True)
 
 
-def load_state(folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer) -> Progress | None:
-    """Bring module, optimizer and random numbers back to the newest state; None where there is none."""
+def load_state(
+    folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device = _CPU
+) -> Progress | None:
+    """Bring module, optimizer and random numbers back to the newest state; None where there is none.
+
+    Raises:
+        ModelError: The state is damaged.
+    """
     found = _states(folder)
     if not found:
         return None
     state = found[-1]
-    module.load_state_dict(load_file(state / "model.safetensors"))
-    _restore_optimizer(optimizer, load_file(state / "optimizer.safetensors"))
-    _restore_random(load_file(state / "random.safetensors"))
-    told: dict[str, Any] = json.loads((state / "progress.json").read_text(encoding="utf-8"))
-    return Progress(**told)
+    try:
+        module.load_state_dict(load_file(state / "model.safetensors"))
+        _restore_optimizer(optimizer, load_file(state / "optimizer.safetensors"))
+        random_restore(load_file(state / "random.safetensors"), device)
+        told: dict[str, Any] = json.loads((state / "progress.json").read_text(encoding="utf-8"))
+        return Progress(**told)
+    except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
+        raise ModelError(
+            f"{state}: the saved state of an unfinished training is damaged ({type(error).__name__}); remove "
+            f"{folder}, and the same command trains from the start"
+        ) from error
 
 
 def save_best(folder: Path, module: nn.Module, step: int) -> None:
@@ -101,6 +126,8 @@ def save_best(folder: Path, module: nn.Module, step: int) -> None:
             save_file(_plain(module.state_dict()), temporary)
     except OSError as error:
         raise files.output_error(folder, error, ADVICE) from error
+    except SafetensorError as error:
+        raise unwritten(folder, error) from error
 
 
 def load_best(folder: Path, module: nn.Module, step: int) -> None:
@@ -138,24 +165,22 @@ def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tens
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
-def _random_states() -> dict[str, Tensor]:
+def unwritten(folder: Path, error: SafetensorError) -> OutputError:
+    """The one-line form of a failed write of tensors; safetensors tells a full disk only in words."""
+    full = any(word in str(error) for word in ("No space left", "os error 28", "File too large"))
+    return files.output_error(folder, OSError(errno.ENOSPC if full else errno.EIO, str(error)), ADVICE)
+
+
+def random_snapshot(device: torch.device = _CPU) -> dict[str, Tensor]:
+    """The random states of the CPU and of the device now."""
     states = {"cpu": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        states["cuda"] = torch.cuda.get_rng_state()
+    if device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
     return states
 
 
-def _restore_random(states: dict[str, Tensor]) -> None:
-    torch.set_rng_state(states["cpu"])
-    if "cuda" in states and torch.cuda.is_available():
-        torch.cuda.set_rng_state(states["cuda"])
-
-
-def random_snapshot() -> dict[str, Tensor]:
-    """The random states now, for a step that may have to be done again."""
-    return _random_states()
-
-
-def random_restore(states: dict[str, Tensor]) -> None:
+def random_restore(states: dict[str, Tensor], device: torch.device = _CPU) -> None:
     """Go back to a snapshot."""
-    _restore_random(states)
+    torch.set_rng_state(states["cpu"])
+    if "cuda" in states and device.type == "cuda":
+        torch.cuda.set_rng_state(states["cuda"], device)

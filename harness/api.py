@@ -83,8 +83,14 @@ class Request:
             if getattr(self, name) not in allowed:
                 known = ", ".join(value for value in allowed if value)
                 raise UsageError(f"{name} '{getattr(self, name)}' is not allowed; there are {known}")
-        if not self.seeds or len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
-            raise UsageError(f"seeds {', '.join(map(str, self.seeds))}: give different whole numbers from 0")
+        if (
+            not self.seeds
+            or len(set(self.seeds)) < len(self.seeds)
+            or not (min(self.seeds) >= 0 and max(self.seeds) < 1 << 63)
+        ):
+            raise UsageError(
+                f"seeds {', '.join(map(str, self.seeds))}: give different whole numbers from 0 to 2^63 - 1"
+            )
 
 
 class Options(TypedDict, total=False):
@@ -259,7 +265,7 @@ def carry_out(prepared: Prepared, catalog: Catalog, listener: Listener | None = 
                 home=home(),
                 gradient_checkpointing=request.gradient_checkpointing,
                 deterministic=request.deterministic,
-                save_seconds=float(os.environ.get("HARNESS_SAVE_SECONDS", "300")),
+                save_seconds=_save_seconds(),
             ),
         )
         road = Road(
@@ -286,6 +292,17 @@ def carry_out(prepared: Prepared, catalog: Catalog, listener: Listener | None = 
         run = open_run(prepared.folder)
         report.write(run, catalog.suites)
         return run
+
+
+def _save_seconds() -> float:
+    """Time between two saved states of a training; raises UsageError."""
+    text = os.environ.get("HARNESS_SAVE_SECONDS", "300")
+    try:
+        return float(text)
+    except ValueError as error:
+        raise UsageError(
+            f"environment variable HARNESS_SAVE_SECONDS={text}: give a number of seconds"
+        ) from error
 
 
 def _check_cache(folder: Path) -> None:

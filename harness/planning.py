@@ -174,10 +174,19 @@ def _taught(unit: Unit, seed: int, planner: PhasePlanner, *, fail_fast: bool) ->
     try:
         phase = planner.phase(unit.task, unit.protocol, unit.checkpoint, seed, unit.max_length)
         without = planner.learned_ids(phase, unit.task, unit.split)
-    except DataError as error:
+    except (UsageError, SpecError):
+        raise
+    # Whatever a plugin's reader raises is no reason to give up the other tasks.
+    except Exception as error:
+        known = isinstance(error, HarnessError)
+        # Advice to score another split is no help where a training set is missing.
+        told = str(error).partition("; the folder has split")[0] if known else blame(unit, error)
+        told = (
+            f"{unit.task.name}: its head must be trained, and {told}; --train-from names another training set"
+        )
         if fail_fast:
-            raise
-        return replace(unit, error=f"{unit.task.name}: its head must be trained, and {error}")
+            raise DataError(told) from error
+        return replace(unit, error=told)
     return replace(unit, phase=phase, without=without)
 
 

@@ -26,7 +26,7 @@ from harness.engine.predict import Asked, Predictor
 from harness.engine.session import Compute
 from harness.engine.train import Hooks, Lesson, Trainer
 from harness.engine.trainstate import Progress, unwritten
-from harness.errors import ModelError, SpecError
+from harness.errors import DataError, HarnessError, ModelError, PluginError, SpecError
 from harness.formats.base import HeadFormat
 from harness.home import ADVICE
 from harness.phases import read_taught
@@ -119,7 +119,7 @@ def _train(
     )
     if compute.gradient_checkpointing:
         _checkpoint_gradients(headed)
-    lesson = _lesson(phase, headed, location)
+    lesson = _lesson(phase, headed, location, catalog)
     trainer = Trainer(
         headed=headed,
         lesson=lesson,
@@ -153,10 +153,21 @@ def _checkpoint_gradients(headed: Headed) -> None:
             enable()
 
 
-def _lesson(phase: Phase, headed: Headed, location: DataLocation) -> Lesson:
-    examples = read_taught(phase.learn, location)
-    rows = phase.format.encode(examples, headed.tokenizer, phase.max_length)
-    return Lesson(rows=rows, targets=phase.format.targets(examples, rows))
+def _lesson(phase: Phase, headed: Headed, location: DataLocation, catalog: Catalog) -> Lesson:
+    """Rows and targets of what is learned; raises DataError or PluginError, which name it."""
+    try:
+        examples = read_taught(phase.learn, location)
+        rows = phase.format.encode(examples, headed.tokenizer, phase.max_length)
+        return Lesson(rows=rows, targets=phase.format.targets(examples, rows))
+    except HarnessError as error:
+        raise DataError(f"{phase.learn.name}: {error}") from error
+    # Readers and formats may be a plugin's, which may raise anything.
+    except Exception as error:
+        owner = catalog.owner(phase.learn.task.name)
+        told = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise PluginError(
+            f"{phase.learn.name}: plugin {owner.name} of {owner.distribution} {owner.version} raised {told}"
+        ) from error
 
 
 def _selection(

@@ -205,15 +205,24 @@ def test_the_best_pairs_are_those_of_two_nested_loops(
         (chance.integers(-2, 3, size) if tied else chance.normal(size=size)).astype(np.float32)
         for _ in range(2)
     )
-    before = np.cumsum(chance.integers(0, 2, size), axis=1)
+    before = np.cumsum(chance.integers(0, 2, size), axis=1, dtype=np.int32)
     allowed = Allowed(
         start=chance.random(size) < 0.7,
         end=chance.random(size) < 0.7,
         before=before,
-        behind=before + chance.integers(0, 2, size),
+        behind=before + chance.integers(0, 2, size, dtype=np.int32),
         longest=longest,
     )
-    ranked, exact = ranked_pairs(start, end, allowed, best), all_pairs(start, end, allowed)
+    starts, ends = highest(start, best), highest(end, best)
+    rows = np.arange(3)[:, None]
+    few = Allowed(
+        start=allowed.start[rows, starts],
+        end=allowed.end[rows, ends],
+        before=allowed.before[rows, starts],
+        behind=allowed.behind[rows, ends],
+        longest=longest,
+    )
+    ranked, exact = ranked_pairs(start, end, starts, ends, few), all_pairs(start, end, allowed)
     for row in range(3):
         lines = start[row].tolist(), end[row].tolist()
         everywhere = set(range(length))

@@ -141,10 +141,12 @@ def quiet(checkpoint: Checkpoint, *passed_on: type[Exception]) -> Iterator[None]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
-    except (ModelError, *passed_on):
+    except ModelError:
         raise
     # transformers, tokenizers, safetensors and pickle raise a dozen kinds of errors for a folder that cannot be read.
     except Exception as error:
+        if isinstance(error, passed_on):
+            raise
         told = " ".join(str(error).split())
         raise ModelError(
             f"{checkpoint.folder}: cannot be opened ({type(error).__name__}: {told[:300]})"

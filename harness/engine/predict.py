@@ -74,7 +74,7 @@ class Predictor:
         except torch.OutOfMemoryError as error:
             if len(batch.rows) == 1:
                 raise ModelError(
-                    f"one row of {batch.length} tokens does not fit the memory of {self.headed.device}; use a "
+                    f"one row of {int(flat.lengths[batch.rows[0]])} tokens does not fit the memory of {self.headed.device}; use a "
                     "smaller --max-length or another device"
                 ) from error
             scores = None

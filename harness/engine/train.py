@@ -220,7 +220,13 @@ class Trainer:
                 f"the gradient of step {step + 1} of {self.steps} is not finite in {self.dtype}, though its loss is; try "
                 "--dtype float32 or a smaller --hyper learning_rate=…; the last saved state is kept"
             )
-        scaler.step(optimizer)
+        try:
+            scaler.step(optimizer)
+        except torch.OutOfMemoryError as error:
+            raise ModelError(
+                f"the optimizer's state does not fit the memory of {self.headed.device} beside the model; use another "
+                "device or a smaller model"
+            ) from error
         scaler.update()
         return value, norm, rate
 

@@ -77,9 +77,8 @@ def save_state(
             save_file(random_snapshot(device), draft / "random.safetensors")
             (draft / "progress.json").write_text(json.dumps(asdict(progress)) + "\n", encoding="utf-8")
             target = folder / f"state-{progress.step:09d}"
-            if target.exists():
-                shutil.rmtree(target)
-            draft.replace(target)
+            if not target.exists():  # a state of this step is this state
+                draft.replace(target)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
     except OSError as error:

@@ -281,6 +281,7 @@ def carry_out(prepared: Prepared, catalog: Catalog, listener: Listener | None = 
                 load.be_deterministic()
             if pending:
                 _check_cache(home() / "embeddings")
+                _open_single(plan, sessions, pending)
             road.compute(pending, outcome)
         except KeyboardInterrupt:
             book.write("interrupted", outcome)
@@ -292,6 +293,12 @@ def carry_out(prepared: Prepared, catalog: Catalog, listener: Listener | None = 
         run = open_run(prepared.folder)
         report.write(run, catalog.suites)
         return run
+
+
+def _open_single(plan: Plan, sessions: Sessions, pending: Sequence[int]) -> None:
+    """Find out at once that the one model of a run cannot be opened, where its vectors are wanted; raises ModelError."""
+    if len(plan.checkpoints) == 1 and any(plan.units[number].spaces for number in pending):
+        sessions.of(plan.checkpoints[0]).open()
 
 
 def _save_seconds() -> float:

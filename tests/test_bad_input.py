@@ -411,7 +411,8 @@ def test_empty_and_overlong_texts_are_counted_and_shown(cli: Cli, tmp_path: Path
     said = cli("eval", "-m", "sample", "-t", "tatoeba", "-l", "de", "--data", folder, "-o", run, "--json")
     assert said.code == 0, said.err
     for record in json.loads(said.out)["records"]:
-        counts = {"texts": 8, "distinct": 8, "empty": 2, "truncated": 1}
+        counts = {"texts": 8, "distinct": 8, "empty": 2, "truncated": 1, "examples": 8}
+        counts |= {"pieces": 408, "unknown": 0, "words": 407}
         assert record["inputs"] == {**counts, "max_length": 128}
     report = (run / "report.md").read_text(encoding="utf-8")
     assert "- empty texts: tatoeba/de 2\n" in report

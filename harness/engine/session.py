@@ -108,6 +108,10 @@ class Session:
         """The model, opened on first use; raises ModelError."""
         return load.load_encoder(self.checkpoint, device=self.compute.device, dtype=self.compute.dtype)
 
+    def open(self) -> None:
+        """Open the model now; raises ModelError."""
+        _ = self.encoder
+
     @property
     def neighbours(self) -> Neighbours:
         """Exact search on the session's device."""

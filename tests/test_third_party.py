@@ -168,12 +168,19 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
-def test_the_wheel_brings_its_four_packages_and_nothing_else(wheel: Path) -> None:
+def test_the_wheel_brings_its_five_packages_and_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     tops = {name.split("/")[0] for name in names}
     (info,) = [top for top in tops if top.endswith(".dist-info")]
-    assert tops == {"harness", "harness_xtreme", "harness_metrics", "harness_tasks", info}
+    assert tops == {
+        "harness",
+        "harness_xtreme",
+        "harness_intermediate",
+        "harness_metrics",
+        "harness_tasks",
+        info,
+    }
     assert not [name for name in names if "__pycache__" in name or name.endswith((".pyc", ".tmp"))]
 
 

@@ -37,7 +37,7 @@ FAST = tuple(
 DATA = ("--data", "sample")
 
 
-def one_line(said: Any, words: Sequence[str], code: int = 2) -> None:
+def assert_one_line(said: Any, words: Sequence[str], code: int = 2) -> None:
     """A command ended as it should: exit code, one line, these words in it, no traceback."""
     assert said.code == code, said.err
     assert "Traceback" not in said.err
@@ -49,7 +49,7 @@ def one_line(said: Any, words: Sequence[str], code: int = 2) -> None:
         assert word in lines[0], f"{word!r} is not in {lines[0]!r}"
 
 
-def failed_units(said: Any, words: Sequence[str], units: int) -> None:
+def assert_failed_units(said: Any, words: Sequence[str], units: int) -> None:
     """A run of which some units failed: each told in one line that blames no plugin, and all at the end."""
     assert said.code == 3, said.err
     assert "Traceback" not in said.err
@@ -200,7 +200,7 @@ def test_a_checkpoint_that_is_not_whole_is_told_before_anything_is_computed(
     folder = trained(task)
     change(folder)
     said = cli("eval", "-m", folder, *DATA, *FAST, "-t", task, "-l", "en", "-o", tmp_path / "run")
-    one_line(said, [str(folder), *words])
+    assert_one_line(said, [str(folder), *words])
     assert not (tmp_path / "run").exists()
 
 
@@ -211,7 +211,7 @@ def test_the_head_of_one_task_that_is_not_whole_stops_a_run_of_several(
     without("classifier.")(broken)
     models = ("-m", f"xnli={whole}", "-m", f"udpos={broken}")
     said = cli("eval", *models, *DATA, "-t", "udpos,xnli", "-l", "en", "-o", tmp_path / "run")
-    one_line(said, [str(broken), "of its token head are missing"])
+    assert_one_line(said, [str(broken), "of its token head are missing"])
     assert not (tmp_path / "run").exists()
 
 
@@ -244,7 +244,7 @@ def test_a_head_that_means_something_else_is_refused_where_training_is_not_allow
     folder = trained("xnli")
     change(folder)
     said = cli("eval", "-m", folder, *DATA, "-t", "xnli", "-l", "en", "-o", tmp_path / "run", "--no-train")
-    one_line(said, ["task 'xnli' needs a pooled head", str(folder), *words, "leave out --no-train"])
+    assert_one_line(said, ["task 'xnli' needs a pooled head", str(folder), *words, "leave out --no-train"])
     assert not (tmp_path / "run").exists()
 
 
@@ -281,7 +281,7 @@ def test_names_for_a_heads_outputs_that_do_not_fit_are_refused(
     folder = trained("xnli")
     change(folder)
     arguments = ("eval", "-m", folder, *DATA, *FAST, "-t", "xnli", "-l", "en", "-o", tmp_path / "run")
-    one_line(cli(*arguments, "--head-labels", f"xnli={labels}"), ["--head-labels xnli=", *words])
+    assert_one_line(cli(*arguments, "--head-labels", f"xnli={labels}"), ["--head-labels xnli=", *words])
     assert not (tmp_path / "run").exists()
 
 
@@ -302,7 +302,7 @@ def test_a_length_that_the_model_cannot_read_is_refused(
     said = cli(
         "eval", "-m", trained("xnli"), *DATA, "-t", "xnli", "-l", "en", "-o", tmp_path / "run", *arguments
     )
-    one_line(said, words)
+    assert_one_line(said, words)
     assert not (tmp_path / "run").exists()
 
 
@@ -355,9 +355,9 @@ def test_a_checkpoint_that_cannot_be_opened_costs_its_own_task_alone(
     models = ("-m", f"xnli={folder}", "-m", "sample")
     said = cli("eval", *models, *DATA, "-t", "tatoeba,xnli", "-l", "de,en", "-o", run, "--no-train")
     if not words:  # a head of another kind shows in the plan
-        one_line(said, ["its head is of kind 'token', not 'pooled'"])
+        assert_one_line(said, ["its head is of kind 'token', not 'pooled'"])
         return
-    failed_units(said, ["xnli/", str(folder), *words], units=2)
+    assert_failed_units(said, ["xnli/", str(folder), *words], units=2)
     assert scored(run) == {("tatoeba", "de")}
 
 
@@ -397,9 +397,9 @@ def test_a_head_of_the_harness_own_that_is_not_whole_is_never_scored(
         )
     said = cli("eval", "-m", folder, *DATA, "-t", "xnli", "-l", "de", "-o", tmp_path / "run")
     if said.code == 3:
-        failed_units(said, ["xnli/de", str(folder), *words], units=1)
+        assert_failed_units(said, ["xnli/de", str(folder), *words], units=1)
     else:
-        one_line(said, [str(folder), *words])
+        assert_one_line(said, [str(folder), *words])
     assert scored(tmp_path / "run") == set()
 
 
@@ -412,7 +412,7 @@ def test_a_tokenizer_with_more_pieces_than_the_model_knows_is_told(
     both(first_rows("word_embeddings.weight", 300), config(vocab_size=300))(folder)
     run = tmp_path / "run"
     said = cli("eval", "-m", folder, *DATA, "-t", task, "-l", "en,de", "-o", run, "--no-train")
-    failed_units(said, [str(folder), "tokenizer", "300"], units=2)
+    assert_failed_units(said, [str(folder), "tokenizer", "300"], units=2)
     assert "index out of range" not in said.err
     assert scored(run) == set()
 
@@ -442,7 +442,7 @@ def test_weights_that_give_no_numbers_are_told(
 
     tensors(change)(folder)
     said = cli("eval", "-m", folder, *DATA, "-t", "udpos", "-l", "en", "-o", tmp_path / "run")
-    failed_units(said, [str(folder), "NaN or infinite in float32", "check the weights"], units=1)
+    assert_failed_units(said, [str(folder), "NaN or infinite in float32", "check the weights"], units=1)
     assert scored(tmp_path / "run") == set()
 
 
@@ -484,7 +484,7 @@ def test_a_damaged_checkpoint_of_the_cache_is_told_with_what_to_do_and_costs_its
     run = tmp_path / "run"
     arguments = ("eval", "-m", "sample", *DATA, *FAST, "-t", "tatoeba,udpos", "-l", "en,de", "-o", run)
     said = cli(*arguments)
-    failed_units(said, ["udpos/", str(cached), "remove the folder", "train"], units=2)
+    assert_failed_units(said, ["udpos/", str(cached), "remove the folder", "train"], units=2)
     assert scored(run) == {("tatoeba", "de")}
     shutil.rmtree(cached)
     said = cli(*arguments)
@@ -510,7 +510,7 @@ def test_a_damaged_state_of_an_unfinished_training_is_told_with_what_to_do(
     work = cached.with_name(f"{cached.name}.work")
     (state,) = work.glob("state-*")
     (state / file).write_text("{", encoding="utf-8")
-    failed_units(cli(*arguments), ["udpos/en", str(work), "; remove "], units=1)
+    assert_failed_units(cli(*arguments), ["udpos/en", str(work), "; remove "], units=1)
     shutil.rmtree(work)
     assert cli(*arguments).code == 0
 

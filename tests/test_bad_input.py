@@ -26,7 +26,7 @@ Change = Callable[[Path], object]
 SAMPLE = ("eval", "-m", "sample", "-t", "tatoeba", "-l", "de", "--data", "sample")
 
 
-def one_line(said: Any, words: Sequence[str], code: int = 2) -> None:
+def assert_one_line(said: Any, words: Sequence[str], code: int = 2) -> None:
     """A command ended as it should: exit code, one line, these words in it, no traceback."""
     assert said.code == code, said.err
     assert "Traceback" not in said.err
@@ -38,7 +38,7 @@ def one_line(said: Any, words: Sequence[str], code: int = 2) -> None:
         assert word in lines[0], f"{word!r} is not in {lines[0]!r}"
 
 
-def failed_units(said: Any, words: Sequence[str]) -> None:
+def assert_failed_units(said: Any, words: Sequence[str]) -> None:
     """A run of which units failed: told once per unit, and at the end."""
     assert said.code == 3, said.err
     assert "Traceback" not in said.err
@@ -101,12 +101,14 @@ def test_a_name_or_number_that_is_not_allowed_is_told_with_what_is(
         given += ["-t", "tatoeba"]
     if "-l" not in arguments:
         given += ["-l", "de"]
-    one_line(cli(*given), words, code)
+    assert_one_line(cli(*given), words, code)
     assert not (tmp_path / "run").exists()
 
 
 def test_a_language_that_the_sample_has_not_is_told_with_the_files_that_are_lacking(cli: Cli) -> None:
-    one_line(cli(*SAMPLE[:5], "-l", "fr", "--data", "sample"), ["tatoeba/fr/test", "tatoeba.fra-eng.fra"])
+    assert_one_line(
+        cli(*SAMPLE[:5], "-l", "fr", "--data", "sample"), ["tatoeba/fr/test", "tatoeba.fra-eng.fra"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -185,7 +187,7 @@ def test_a_model_folder_that_is_not_whole_is_told_before_anything_starts(
     shutil.copytree(sample_model, folder)
     change(folder)
     said = cli("eval", "-m", folder, "-t", "tatoeba", "-l", "de", "--data", "sample", "-o", tmp_path / "run")
-    one_line(said, [str(folder), *words])
+    assert_one_line(said, [str(folder), *words])
     assert not (tmp_path / "run").exists()
 
 
@@ -200,12 +202,14 @@ def test_a_model_folder_that_is_not_whole_is_told_before_anything_starts(
 def test_a_model_that_is_nowhere_is_told_with_what_can_be_given(
     cli: Cli, model: str, words: list[str]
 ) -> None:
-    one_line(cli("eval", "-m", model, "-t", "tatoeba", "-l", "de", "--data", "sample", "--offline"), words)
+    assert_one_line(
+        cli("eval", "-m", model, "-t", "tatoeba", "-l", "de", "--data", "sample", "--offline"), words
+    )
 
 
 def test_a_file_is_no_model_folder(cli: Cli, sample_model: Path) -> None:
     path = sample_model / "model.safetensors"
-    one_line(
+    assert_one_line(
         cli("eval", "-m", path, "-t", "tatoeba", "-l", "de", "--data", "sample"), [str(path), "model folder"]
     )
 
@@ -360,7 +364,7 @@ def test_data_that_cannot_be_read_is_told_with_file_and_line(
     folder.mkdir()
     make(folder)
     said = cli("eval", "-m", "sample", "-t", task, "-l", "de", "--data", folder, "-o", tmp_path / "run")
-    one_line(said, [str(folder), *words])
+    assert_one_line(said, [str(folder), *words])
     assert not (tmp_path / "run").exists()
 
 
@@ -369,12 +373,12 @@ def test_nothing_of_what_is_available_is_nothing_selected(cli: Cli, tmp_path: Pa
     folder.mkdir()
     (folder / "readme.txt").write_text("nothing\n")
     said = cli("eval", "-m", "sample", "-t", "tatoeba", "-l", "available", "--data", folder)
-    one_line(said, [str(folder), "tatoeba", "split test"], 5)
+    assert_one_line(said, [str(folder), "tatoeba", "split test"], 5)
 
 
 def test_nothing_cached_and_no_network_is_told_with_what_to_do(cli: Cli) -> None:
     said = cli("eval", "-m", "sample", "-t", "tatoeba", "-l", "de", "--offline")
-    one_line(said, ["tatoeba/de/test", "mteb/tatoeba-bitext-mining", "harness data fetch", "--data"])
+    assert_one_line(said, ["tatoeba/de/test", "mteb/tatoeba-bitext-mining", "harness data fetch", "--data"])
 
 
 def test_one_language_that_cannot_be_read_leaves_the_others(cli: Cli, tmp_path: Path) -> None:
@@ -383,7 +387,7 @@ def test_one_language_that_cannot_be_read_leaves_the_others(cli: Cli, tmp_path: 
         (folder / f"tatoeba/v1/tatoeba.spa-eng.{name}").write_text(f"{line}\n", encoding="utf-8")
     run = tmp_path / "run"
     said = cli("eval", "-m", "sample", "-t", "tatoeba", "-l", "available", "--data", folder, "-o", run)
-    failed_units(said, ["tatoeba/de", "has 2 lines"])
+    assert_failed_units(said, ["tatoeba/de", "has 2 lines"])
     assert "1 of 2 units failed (tatoeba/de); 1 are done and written" in said.complaint
     assert set(scored(run)) == {("tatoeba", "es")}
     assert "has 2 lines" in (run / "report.md").read_text(encoding="utf-8")
@@ -401,7 +405,7 @@ def test_one_language_that_cannot_be_read_leaves_the_others(cli: Cli, tmp_path: 
         tmp_path / "x",
         "--fail-fast",
     )
-    one_line(stopped, ["tatoeba/de", "has 2 lines"])
+    assert_one_line(stopped, ["tatoeba/de", "has 2 lines"])
 
 
 def test_empty_and_overlong_texts_are_counted_and_shown(cli: Cli, tmp_path: Path) -> None:
@@ -439,14 +443,14 @@ def done(cli: Cli, tmp_path: Path) -> Path:
 def test_a_file_in_the_way_of_the_run_folder_is_told(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine\n")
     for folder in (tmp_path / "file", tmp_path / "file" / "run"):
-        one_line(cli(*SAMPLE, "-o", folder), [str(folder), "cannot be written", "--output"])
+        assert_one_line(cli(*SAMPLE, "-o", folder), [str(folder), "cannot be written", "--output"])
     assert (tmp_path / "file").read_text() == "mine\n"
 
 
 def test_a_folder_of_other_things_is_left_alone(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "papers").mkdir()
     (tmp_path / "papers" / "thesis.tex").write_text("mine\n")
-    one_line(
+    assert_one_line(
         cli(*SAMPLE, "-o", tmp_path / "papers"),
         ["papers", "not a run folder", "thesis.tex", "choose another"],
     )
@@ -456,12 +460,12 @@ def test_a_folder_of_other_things_is_left_alone(cli: Cli, tmp_path: Path) -> Non
 def test_the_folder_of_another_experiment_is_left_alone(cli: Cli, done: Path) -> None:
     before = (done / "records.jsonl").read_bytes(), (done / "run.json").read_bytes()
     said = cli(*SAMPLE, "-o", done, "--limit", "3")
-    one_line(said, [str(done), "another experiment", "limit was None, is 3", "--output"])
+    assert_one_line(said, [str(done), "another experiment", "limit was None, is 3", "--output"])
     assert ((done / "records.jsonl").read_bytes(), (done / "run.json").read_bytes()) == before
 
 
 def test_results_are_not_overwritten_when_that_is_forbidden(cli: Cli, done: Path) -> None:
-    one_line(
+    assert_one_line(
         cli(*SAMPLE, "-o", done, "--overwrite", "never"), [str(done), "holds results", "--overwrite never"]
     )
 
@@ -482,19 +486,19 @@ def test_a_damaged_run_folder_is_told_by_eval_and_by_report(
     cli: Cli, done: Path, file: str, content: str, words: list[str]
 ) -> None:
     (done / file).write_text(content, encoding="utf-8")
-    one_line(cli(*SAMPLE, "-o", done), [str(done), *words])
-    one_line(cli("report", done), [str(done), *words])
+    assert_one_line(cli(*SAMPLE, "-o", done), [str(done), *words])
+    assert_one_line(cli("report", done), [str(done), *words])
 
 
 def test_a_folder_in_use_by_another_process_is_told(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     with FileLock(tmp_path / "run" / ".lock"):
-        one_line(cli(*SAMPLE, "-o", tmp_path / "run"), [str(tmp_path / "run"), "in use by another"])
+        assert_one_line(cli(*SAMPLE, "-o", tmp_path / "run"), [str(tmp_path / "run"), "in use by another"])
     assert cli(*SAMPLE, "-o", tmp_path / "run").code == 0
 
 
 def test_a_report_of_no_run_is_told(cli: Cli, tmp_path: Path) -> None:
-    one_line(cli("report", tmp_path), [str(tmp_path), "no run.json", "not a run folder"])
+    assert_one_line(cli("report", tmp_path), [str(tmp_path), "no run.json", "not a run folder"])
 
 
 @contextlib.contextmanager
@@ -585,7 +589,9 @@ def test_a_plugin_that_raises_in_the_middle_costs_only_its_own_unit(
         fragile,
     )
     said = cli(*command, "-o", run)
-    failed_units(said, ["fragile/es", "plugin fragile_plugin", "RuntimeError", "cannot count to three"])
+    assert_failed_units(
+        said, ["fragile/es", "plugin fragile_plugin", "RuntimeError", "cannot count to three"]
+    )
     assert "1 of 6 units failed (fragile/es); 5 are done and written" in said.complaint
     before = scored(run)
     assert set(before) == {
@@ -654,9 +660,9 @@ def test_data_that_is_malformed_inside_a_plugins_reader_is_the_plugins_fault(
     )
     command = ("eval", "-m", "sample", "-l", "de", "--data", "sample", "-p", path)
     words = ["unreadable/de", "plugin reader_plugin", "ZeroDivisionError", "no rows"]
-    failed_units(cli(*command, "-t", "unreadable,tatoeba", "-o", tmp_path / "run"), words)
-    one_line(cli(*command, "-t", "unreadable", "-o", tmp_path / "alone"), words)
-    one_line(cli(*command, "-t", "unreadable,tatoeba", "-o", tmp_path / "fast", "--fail-fast"), words)
+    assert_failed_units(cli(*command, "-t", "unreadable,tatoeba", "-o", tmp_path / "run"), words)
+    assert_one_line(cli(*command, "-t", "unreadable", "-o", tmp_path / "alone"), words)
+    assert_one_line(cli(*command, "-t", "unreadable,tatoeba", "-o", tmp_path / "fast", "--fail-fast"), words)
 
 
 def test_a_model_that_fails_while_it_runs_is_blamed_for_every_unit_and_no_plugin_is(

@@ -30,7 +30,7 @@ FAST = tuple(
 )
 
 
-def one_line(said: Any, words: Sequence[str], code: int = 2) -> None:
+def assert_one_line(said: Any, words: Sequence[str], code: int = 2) -> None:
     """A command ended as it should: exit code, one line, these words in it, no traceback."""
     assert said.code == code, said.err
     assert "Traceback" not in said.err
@@ -102,7 +102,7 @@ def test_a_wish_that_cannot_be_met_is_told_with_what_can(
 ) -> None:
     home = isolated()
     given = ("eval", "-m", "sample", "--data", "sample", "-t", "udpos", "-l", "en", "-o", tmp_path / "run")
-    one_line(cli(*given, *arguments), words)
+    assert_one_line(cli(*given, *arguments), words)
     assert not (tmp_path / "run").exists()
     assert sorted(path.name for path in home.iterdir()) == ["models"]
 
@@ -177,14 +177,16 @@ def test_without_any_training_set_nothing_is_run(cli: Cli, tmp_path: Path, data:
     shutil.rmtree(data / "glue_data")
     arguments = ("eval", "-m", "sample", "--data", data, *FAST, "-t", "xnli", "-l", "en,de")
     said = cli(*arguments, "-o", tmp_path / "run")
-    one_line(said, ["xnli: its head must be trained", "mnli/en/train", "(and 1 more like it)"])
+    assert_one_line(said, ["xnli: its head must be trained", "mnli/en/train", "(and 1 more like it)"])
     assert not (tmp_path / "run").exists()
 
 
 def test_a_selection_set_that_is_missing_is_told(cli: Cli, tmp_path: Path, data: Path) -> None:
     (data / "panx/dev-en.tsv").unlink()
     arguments = ("eval", "-m", "sample", "--data", data, "-t", "panx", "-l", "de", "-o", tmp_path / "run")
-    one_line(cli(*arguments, *FAST[:-1]), ["panx: its head must be trained", "panx/en/dev", "dev-en.tsv"])
+    assert_one_line(
+        cli(*arguments, *FAST[:-1]), ["panx: its head must be trained", "panx/en/dev", "dev-en.tsv"]
+    )
     assert cli(*arguments, *FAST).code == 0, "without selection it is not needed"
 
 
@@ -192,7 +194,7 @@ def test_with_fail_fast_a_missing_training_set_ends_the_run(cli: Cli, tmp_path: 
     shutil.rmtree(data / "glue_data")
     arguments = ("eval", "-m", "sample", "--data", data, *FAST, "-t", "udpos,xnli", "-l", "en")
     said = cli(*arguments, "-o", tmp_path / "run", "--fail-fast")
-    one_line(said, ["xnli", "its head must be trained", "mnli/en/train"])
+    assert_one_line(said, ["xnli", "its head must be trained", "mnli/en/train"])
     assert not (tmp_path / "run").exists()
 
 

@@ -37,7 +37,7 @@ PAIR_FILES: dict[str, tuple[TaskSpec, str, str, str, str, str]] = {
 }
 
 
-def refused(task: TaskSpec, language: str, split: str, folder: Path, *words: str) -> None:
+def assert_refused(task: TaskSpec, language: str, split: str, folder: Path, *words: str) -> None:
     """Reading ends in one line with these words, the task's name among them."""
     with pytest.raises(DataError) as caught:
         sources.read(task, language, split, DataLocation(kind="files", folder=folder))
@@ -103,7 +103,7 @@ def test_a_damaged_pair_file_is_told_with_file_and_line(
         path, data = f"{path}.gz", gzip.compress(data)[:-12]
     put(tmp_path, path, data)
     place = header.count("\n") + 2
-    refused(
+    assert_refused(
         task, language, split, tmp_path, str(tmp_path / path), *[word.format(line=place) for word in words]
     )
 
@@ -120,40 +120,40 @@ def test_a_damaged_pair_file_is_told_with_file_and_line(
 def test_quotes_that_do_not_pair_are_told(tmp_path: Path, text: str, words: list[str]) -> None:
     """None of them may swallow the lines that follow."""
     put(tmp_path, "pawsx/dev-fr.tsv", text)
-    refused(pawsx.PAWSX, "fr", "dev", tmp_path, "pawsx/dev-fr.tsv", *words)
+    assert_refused(pawsx.PAWSX, "fr", "dev", tmp_path, "pawsx/dev-fr.tsv", *words)
 
 
 def test_a_header_that_lacks_a_column_is_told(tmp_path: Path) -> None:
     put(tmp_path, "pawsx/x-final/fr/dev_2k.tsv", "id\tsentence1\tlabel\n1\ta\t0\n")
-    refused(pawsx.PAWSX, "fr", "dev", tmp_path, "dev_2k.tsv, line 1", "column names lack sentence2")
+    assert_refused(pawsx.PAWSX, "fr", "dev", tmp_path, "dev_2k.tsv, line 1", "column names lack sentence2")
 
 
 def test_a_glue_test_file_under_the_name_of_the_dev_file_is_told(tmp_path: Path) -> None:
     put(tmp_path, "glue_data/MNLI/dev_matched.tsv", "index\tsentence1\tsentence2\n0\ta\tb\n")
-    refused(mnli.MNLI, "en", "dev", tmp_path, "line 1", "column names lack gold_label")
+    assert_refused(mnli.MNLI, "en", "dev", tmp_path, "line 1", "column names lack gold_label")
 
 
 def test_ids_that_repeat_are_told(tmp_path: Path) -> None:
     put(tmp_path, "glue_data/MNLI/train.tsv", GLUE + "5\ta\tb\tneutral\tneutral\n" * 2)
-    refused(mnli.MNLI, "en", "train", tmp_path, "example id '5' occurs twice")
+    assert_refused(mnli.MNLI, "en", "train", tmp_path, "example id '5' occurs twice")
 
 
 def test_unlabelled_test_files_are_told_with_what_to_do(tmp_path: Path) -> None:
     put(tmp_path, "pawsx/test-de.tsv", "a\tb\r\n")
     words = ["test-de.tsv, line 1: no label", "x-final", "--split pawsx=dev"]
-    refused(pawsx.PAWSX, "de", "test", tmp_path, *words)
+    assert_refused(pawsx.PAWSX, "de", "test", tmp_path, *words)
     put(tmp_path, "xnli/test-de.tsv", "a\tb\r\nc\td\r\n")
     words = ["test-de.tsv, line 1: no label", "xnli/test-labels.txt", "--split xnli=dev"]
-    refused(xnli.XNLI, "de", "test", tmp_path, *words)
+    assert_refused(xnli.XNLI, "de", "test", tmp_path, *words)
     put(tmp_path, "xnli/test-labels.txt", "neutral\n")
-    refused(xnli.XNLI, "de", "test", tmp_path, "test-labels.txt has 1 lines", "test-de.tsv has 2")
+    assert_refused(xnli.XNLI, "de", "test", tmp_path, "test-labels.txt has 1 lines", "test-de.tsv has 2")
     put(tmp_path, "xnli/test-labels.txt", "neutral\n2\n")
-    refused(xnli.XNLI, "de", "test", tmp_path, "test-labels.txt, line 2: '2' is not a label")
+    assert_refused(xnli.XNLI, "de", "test", tmp_path, "test-labels.txt, line 2: '2' is not a label")
 
 
 def test_a_language_that_the_original_file_lacks_is_told(tmp_path: Path) -> None:
     put(tmp_path, "xnli/XNLI-1.0/xnli.dev.tsv", XNLI_HEADER + "de\tneutral\ta\tb\n")
-    refused(xnli.XNLI, "sw", "dev", tmp_path, "xnli-1.0 holds no example")
+    assert_refused(xnli.XNLI, "sw", "dev", tmp_path, "xnli-1.0 holds no example")
 
 
 JSON_LINES = {
@@ -181,7 +181,7 @@ def test_a_damaged_json_line_is_told_with_file_and_line(
 ) -> None:
     task, language, split, path = JSON_LINES[layout]
     put(tmp_path, path, f"{json.dumps(GOOD_LINE)}\n{line}\n")
-    refused(task, language, split, tmp_path, f"{path}, line 2", *words)
+    assert_refused(task, language, split, tmp_path, f"{path}, line 2", *words)
 
 
 # Questions
@@ -274,4 +274,4 @@ def test_a_damaged_file_of_questions_is_told_with_file_and_question(
         path = f"{path}.gz"
     put(tmp_path, path, data)
     names_file = words != ["holds no example"]
-    refused(task, language, split, tmp_path, *([path] if names_file else []), *words)
+    assert_refused(task, language, split, tmp_path, *([path] if names_file else []), *words)

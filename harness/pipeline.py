@@ -24,7 +24,7 @@ from harness.records import Record, predictions_path, write_predictions
 from harness.registry import Catalog
 from harness.run import RunWriter
 from harness.statistics import score
-from harness.vectors import VectorAnswers
+from harness.vectoranswers import VectorAnswers
 
 UnitKey: TypeAlias = tuple[str, str, int | None]
 

@@ -22,6 +22,7 @@ from harness.engine import headed, load
 from harness.engine.session import Compute, Sessions
 from harness.errors import DataError, UsageError
 from harness.home import home
+from harness.making import model_of
 from harness.models import models_of_tasks
 from harness.pipeline import Outcome, Road, pending_units
 from harness.plan import Phase, Plan
@@ -34,7 +35,7 @@ from harness.selection import Selected, changes, select
 from harness.sources import DataLocation
 from harness.teaching import Teaching, parse_head_labels, parse_hyper, parse_train_from
 from harness.version import __version__
-from harness.workplace import check_cache, checkpoint_of, compute_of
+from harness.workplace import check_cache, compute_of
 
 _VERSIONS = ("torch", "transformers", "tokenizers", "datasets", "faiss-cpu", "numpy", "pluggy")
 
@@ -201,7 +202,8 @@ def prepare(request: Request, catalog: Catalog, checkpoint: Checkpoint | None = 
         deterministic=request.deterministic,
     )
     names = [entry.task.name for entry in selected]
-    find = partial(checkpoint_of, revision=request.revision, offline=request.offline)
+    named = {"revision": request.revision, "offline": request.offline}
+    find = partial(model_of, catalog=catalog, location=location, **named)
     models = dict.fromkeys(names, checkpoint) if checkpoint else models_of_tasks(request.model, names, find)
     plan = make_plan(
         catalog,

@@ -16,12 +16,13 @@ from harness.api import Request
 from harness.development import score_development_sets
 from harness.errors import HarnessError, UnwrittenError
 from harness.experiment import DEVELOPMENT, LINEAGE, Ended, Job
+from harness.making import model_of
 from harness.progress import Listener
 from harness.registry import load_catalog
 from harness.run import verdict
 from harness.sources import DataLocation
 from harness.training import Chain, trained
-from harness.workplace import checkpoint_of, compute_of
+from harness.workplace import compute_of
 
 
 def carry_out(job: Job, listener: Listener) -> Ended:
@@ -67,11 +68,12 @@ def _done(job: Job, listener: Listener) -> str:
         gradient_checkpointing=given.gradient_checkpointing,
         deterministic=given.deterministic,
     )
-    base = replace(checkpoint_of(cell.model.model, offline=given.offline), name=cell.model.name)
+    location = DataLocation.parse(given.data, offline=given.offline)
+    base = model_of(cell.model.model, catalog, location, offline=given.offline)
     chain = Chain(
-        base=base,
+        base=replace(base, name=cell.model.name),
         stages=cell.setting.stages,
-        location=DataLocation.parse(given.data, offline=given.offline),
+        location=location,
         protocol=recipe.protocol or "phang2020",
         seed=cell.seed,
         dtype=compute.dtype,

@@ -17,6 +17,7 @@ from harness.formats.texts import Texts
 from harness.phases import changed_schedule, fitted, to_learn
 from harness.plan import Course, Phase, Taught
 from harness.registry import Catalog
+from harness.selection import tasks_of
 from harness.sources import DataLocation
 from harness.spec import Schedule, TaskSpec, Training
 from harness.stages import Stage
@@ -155,7 +156,8 @@ class StagePlanner:
             raise UsageError(f"task '{task.name}' learns from '{training.task}'; name that one")
         learn = to_learn(task.name, task, training, wanted)
         if isinstance(task.format, Texts):
-            learn = replace(learn, languages=self._languages(stage, task, learn.split))
+            languages = self._languages(stage, task, learn.split)
+            learn = replace(learn, languages=languages, apart=self._apart(stage))
         learn = replace(
             learn,
             size=_said(stage.sizes, task.name, common) or "",
@@ -171,6 +173,12 @@ class StagePlanner:
             return self._sets.counted(learn)
         except UsageError as error:
             raise UsageError(f"task '{task.name}': {error}") from error
+
+    def _apart(self, stage: Stage) -> tuple[TaskSpec, ...]:
+        """Tasks of which masked LM learns no evaluated text; raises UnknownNameError."""
+        return (
+            tuple(map(self.catalog.task, sorted(tasks_of(self.catalog, stage.apart)))) if stage.apart else ()
+        )
 
     def _languages(self, stage: Stage, task: TaskSpec, split: str) -> tuple[str, ...]:
         there = [code for code in task.languages if sources.has_split(task, code, split, self.location)]

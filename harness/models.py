@@ -7,6 +7,7 @@ from pathlib import Path
 
 from harness.checkpoints import Checkpoint
 from harness.errors import ModelError, UsageError
+from harness.newmodels import PREFIX
 
 
 def models_of_tasks(
@@ -53,7 +54,7 @@ def models_of_tasks(
 
 
 def _names_a_task(text: str) -> bool:
-    return "=" in text and not Path(text).is_dir()
+    return "=" in text and not text.startswith(PREFIX) and not Path(text).is_dir()
 
 
 def _meant(text: str, tasks: Sequence[str]) -> dict[str, str]:

@@ -65,6 +65,7 @@ class Taught:
         drawn: Language to number of examples that are read in it, where some are read in translation; ``original`` is
             then the fingerprint of what they translate.
         caveats: What the data's source says against comparing scores.
+        apart: Tasks of which no evaluated text is among the examples; ``left_out`` how many were left out for that.
     """
 
     task: TaskSpec
@@ -82,6 +83,8 @@ class Taught:
     drawn: Mapping[str, int] = field(default_factory=dict)
     original: str = ""
     caveats: tuple[str, ...] = ()
+    apart: tuple[TaskSpec, ...] = ()
+    left_out: int = 0
 
     @property
     def language(self) -> str:

@@ -91,7 +91,9 @@ def _of_settings(settings: Value) -> Iterator[Mention]:
 
 
 def _of_sets(found: Mapping[str, Value], tasks: tuple[str, ...]) -> Iterator[Mention]:
-    """Other training sets of a stage's tasks."""
+    """Other training sets of a stage's tasks, and what is kept apart from them."""
+    for item in one_or_more(found["apart"]) if "apart" in found else ():
+        yield Mention(kind="target", name=text(item), value=item)
     value = found.get("train_from")
     if value is None:
         return

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from harness import languages, teaching
+from harness.newmodels import is_new, new_model
 from harness.recipementions import Mention
 from harness.recipes import Recipe
 from harness.yamlnodes import unknown
@@ -199,9 +200,13 @@ def _data(mention: Mention, known: _Known) -> str:
 
 def _model(mention: Mention, known: _Known) -> str:
     name = mention.name
+    if is_new(name):
+        with mention.value.placed():
+            new_model(name)
+        return ""
     if name.startswith("sample") or Path(name).is_dir() or re.fullmatch(r"\w[\w.-]*/[\w.-]+", name):
         return ""
-    return f"found '{name}', which is no folder; give a folder, a hub id (owner/name) or 'sample'"
+    return f"found '{name}', which is no folder; give a folder, a hub id (owner/name), 'sample' or new:…"
 
 
 _CHECKS: Mapping[str, Callable[[Mention, _Known], str]] = {

@@ -17,7 +17,7 @@ from harness.stages import SAMPLERS, MaskedShare, Sampler, SamplerKind, Stage, T
 from harness.yamlnodes import Value, described, distinct, entries, number, one_or_more, text, unknown, whole
 
 SAMPLER_KEYS = ("sampler", "temperature", "cap", "shares")
-STAGE_KEYS = (*SAMPLER_KEYS, "mlm", "sizes", "translated", "hyper", "train_from")
+STAGE_KEYS = (*SAMPLER_KEYS, "mlm", "sizes", "translated", "hyper", "train_from", "apart")
 _Part = TypeVar("_Part")
 
 
@@ -34,6 +34,7 @@ class StageKeys:
     translated: Mapping[str, Translated] = field(default_factory=dict)
     hyper: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     train_from: Mapping[str, str] = field(default_factory=dict)
+    apart: tuple[str, ...] = ()
 
 
 def read_stage_keys(
@@ -59,6 +60,7 @@ def read_stage_keys(
         translated=_of_tasks(found.get("translated"), known, _translated, own=("languages", "share")),
         hyper=read_hyper(found["hyper"], known) if "hyper" in found else {},
         train_from=_of_tasks(found.get("train_from"), known, read_train_from),
+        apart=_names(found["apart"]) if "apart" in found else (),
     )
 
 
@@ -79,6 +81,7 @@ def make_stage(tasks: tuple[str, ...], default: StageKeys, own: StageKeys) -> St
         translated=_joined(default.translated, own.translated, here),
         hyper=hyper,
         train_from=_joined(default.train_from, own.train_from, here),
+        apart=own.apart or default.apart,
     )
 
 

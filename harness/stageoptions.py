@@ -31,6 +31,7 @@ class StageOptions:
     translated: Sequence[str] = ()
     train_from: Sequence[str] = ()
     hyper: Sequence[str] = ()
+    apart: Sequence[str] = ()
 
 
 def stages_of(options: StageOptions) -> tuple[Stage, ...]:
@@ -64,6 +65,7 @@ def stages_of(options: StageOptions) -> tuple[Stage, ...]:
             translated=_of(translated, {*mine, *group}),
             hyper=_of(hyper, {*mine, *group}),
             train_from=_of(train_from, {*mine, *group}),
+            apart=_several(options.apart),
         )
         for group in groups
     )

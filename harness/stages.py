@@ -135,6 +135,7 @@ class Stage:
         translated: Task (``""``: every one) to its translations.
         hyper: Task (``""``: every one) to changed hyper-parameters, as text, as in ``--hyper``.
         train_from: Task (``""``: every one) to another training set, as text, as in ``--train-from``.
+        apart: Tasks, suites or globs: no evaluated text of theirs is learned by masked LM (see :mod:`harness.overlap`).
     """
 
     tasks: tuple[str, ...]
@@ -144,6 +145,7 @@ class Stage:
     translated: Mapping[str, Translated] = field(default_factory=dict)
     hyper: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     train_from: Mapping[str, str] = field(default_factory=dict)
+    apart: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.tasks:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from harness import sources
+from harness.apart import Kept, kept_apart
 from harness.errors import DataError
 from harness.formats.base import Example
 from harness.plan import Taught
@@ -28,6 +29,8 @@ class TaughtSets:
 
     location: DataLocation
     _read: dict[tuple[str, str, str], RowSet] = field(default_factory=dict)
+    _kept: dict[tuple[tuple[str, ...], tuple[str, ...]], Kept] = field(default_factory=dict)
+    _clean: dict[tuple[str, str, str, tuple[str, ...]], Sequence[Example]] = field(default_factory=dict)
 
     def rows(self, task: TaskSpec, split: str, language: str) -> RowSet:
         """All examples of a split in one language; raises DataError."""
@@ -48,13 +51,25 @@ class TaughtSets:
             UsageError: The size is not allowed.
         """
         examples, drawn = self._learned(taught)
+        left_out, unread = self._left_out(taught)
         rows = taught.rows
         if rows is not None:
             rows = (rows[0], min(rows[1], rows[0] + len(examples)) if not taught.size else rows[1])
         if not examples:
-            raise DataError(f"--train-from: {taught.task.name}/{taught.split} has no row in this range")
+            told = (
+                "every text occurs in the sets that it is kept apart from"
+                if left_out
+                else "no row in this range"
+            )
+            raise DataError(f"--train-from: {taught.task.name}/{taught.split} has nothing to learn: {told}")
         sets = [self.rows(taught.task, taught.split, language) for language in taught.languages]
         whole = len(sets) == 1 and len(examples) == len(sets[0].examples) and not taught.translated
+        caveats = [caveat for entry in sets for caveat in entry.caveats]
+        if unread:
+            told = ", ".join(unread[:3]) + (f" and {len(unread) - 3} more" if len(unread) > 3 else "")
+            caveats.append(
+                f"evaluated sets that cannot be read here ({told}); copies of their texts may be learned"
+            )
         return replace(
             taught,
             rows=rows,
@@ -63,8 +78,37 @@ class TaughtSets:
             source=", ".join(dict.fromkeys(entry.source for entry in sets)),
             drawn=drawn,
             original=self.counted(replace(taught, translated=None)).data if taught.translated else "",
-            caveats=tuple(dict.fromkeys(caveat for entry in sets for caveat in entry.caveats)),
+            caveats=tuple(dict.fromkeys(caveats)),
+            left_out=left_out,
         )
+
+    def _left_out(self, taught: Taught) -> tuple[int, tuple[str, ...]]:
+        """How many texts are not learned because they are evaluated, and which evaluated sets could not be looked at."""
+        if not taught.apart:
+            return 0, ()
+        pairs = [(self._set(taught, code), self._apart(taught, code)) for code in taught.languages]
+        return sum(len(given) - len(kept) for given, kept in pairs), self._held(taught).unread
+
+    def _set(self, taught: Taught, language: str) -> Sequence[Example]:
+        return self.rows(taught.task, taught.split, language).examples
+
+    def _apart(self, taught: Taught, language: str) -> Sequence[Example]:
+        """A set without what occurs in evaluated texts, on either side of a pair; looked through once."""
+        key = (taught.task.name, taught.split, language, tuple(task.name for task in taught.apart))
+        if key not in self._clean:
+            examples = self._set(taught, language)
+            sides = [taught.task.format.texts(example) for example in examples]
+            flat = [text for texts in sides for text in texts]
+            leaks = iter(self._held(taught).evaluated.leaks(flat).tolist())
+            bad = [any([next(leaks) for _ in texts]) for texts in sides]
+            self._clean[key] = [example for example, leaked in zip(examples, bad, strict=True) if not leaked]
+        return self._clean[key]
+
+    def _held(self, taught: Taught) -> Kept:
+        key = (tuple(task.name for task in taught.apart), taught.languages)
+        if key not in self._kept:
+            self._kept[key] = kept_apart(taught.apart, taught.languages, self.location)
+        return self._kept[key]
 
     def _learned(self, taught: Taught) -> tuple[Sequence[Example], Mapping[str, int]]:
         """The examples, and how many are read in which language where some are read in translation.
@@ -81,7 +125,7 @@ class TaughtSets:
 
     def _of_language(self, taught: Taught, language: str) -> tuple[Sequence[Example], Mapping[str, int]]:
         english = self.rows(taught.task, taught.split, language).examples
-        examples: Sequence[Example] = english
+        examples: Sequence[Example] = self._apart(taught, language) if taught.apart else english
         drawn: Mapping[str, int] = {}
         if taught.rows is not None:
             examples = examples[taught.rows[0] : taught.rows[1]]

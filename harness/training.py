@@ -18,13 +18,14 @@ from harness.engine import load
 from harness.engine.session import Compute
 from harness.errors import OutputError
 from harness.intermediate import StagePlanner
+from harness.making import model_of
 from harness.plan import Phase
 from harness.progress import Listener, Silent
 from harness.registry import Catalog, load_catalog
 from harness.sources import DataLocation
 from harness.stageoptions import StageOptions, stages_of
 from harness.stages import Stage
-from harness.workplace import check_cache, checkpoint_of, compute_of
+from harness.workplace import check_cache, compute_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +132,7 @@ def train(
     """Train a model on intermediate tasks and return the checkpoint's folder, as ``harness train`` does.
 
     Args:
-        model: A folder, a hub id or ``sample``.
+        model: A folder, a hub id, ``sample``, or a new encoder (see :mod:`harness.newmodels`).
         tasks: What is learned.
         output: Where the checkpoint is put; None leaves it in the cache.
         options: Those of :class:`harness.stageoptions.StageOptions`, by name.
@@ -147,10 +148,11 @@ def train(
         deterministic=deterministic,
     )
     named = (tasks,) if isinstance(tasks, str) else tasks
+    location = DataLocation.parse(data, offline=offline)
     chain = Chain(
-        base=checkpoint_of(str(model), revision=revision, offline=offline),
+        base=model_of(str(model), catalog, location, revision=revision, offline=offline),
         stages=stages_of(StageOptions(tasks=named, **options)),
-        location=DataLocation.parse(data, offline=offline),
+        location=location,
         protocol=protocol,
         seed=seed,
         dtype=compute.dtype,

@@ -74,6 +74,7 @@ def training_facts(told: Told, exams: Sequence[tuple[Exam, float]]) -> dict[str,
         "tokens": progress.tokens,
         "curve": [_finite(point) for point in progress.curve],
         "selection": progress.selection,
+        "held_out": progress.watched,
         "dev": [
             _dev(exam, value, chosen=any(exam.taught == course.select for course in phase.courses))
             for exam, value in exams
@@ -106,6 +107,8 @@ def _course(told: Told, number: int) -> dict[str, Any]:
             "rows": list(course.learn.rows) if course.learn.rows else None,
             "size": course.learn.size,
             "seed": course.learn.seed,
+            "apart": [task.name for task in course.learn.apart],
+            "left_out": course.learn.left_out,
         },
         "learned": course.learn.original or course.learn.data,
         "batch_size": course.batch_size,

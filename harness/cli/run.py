@@ -120,13 +120,14 @@ def command(
 
 def _models(texts: Sequence[str]) -> tuple[RecipeModel, ...]:
     """Models by name, the last part of their path where no name is given; a folder as an absolute path."""
+    from harness.newmodels import is_new
     from harness.recipes import RecipeModel
 
     found = []
     for text in texts:
-        name, equals, model = text.partition("=")
+        name, equals, model = ("", "", text) if is_new(text) else text.partition("=")
         model = model if equals else text
-        name = name if equals else Path(model).name
+        name = name if equals else model if is_new(model) else Path(model).name
         found.append(
             RecipeModel(name=name, model=str(Path(model).resolve()) if Path(model).is_dir() else model)
         )

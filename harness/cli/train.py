@@ -18,7 +18,7 @@ _OWN = ("output", "data", "protocol", "seed", "revision", "offline", "overwrite"
 
 
 @click.command()
-@click.option("-m", "--model", required=True, help="A model folder, a hub id (owner/name), or 'sample'.")
+@click.option("-m", "--model", required=True, help="A model folder, a hub id, 'sample', or new:…")
 @click.option(
     "-t", "--tasks", multiple=True, required=True, help="What is learned; comma-separated or repeated."
 )
@@ -76,6 +76,12 @@ _OWN = ("output", "data", "protocol", "seed", "revision", "offline", "overwrite"
     help="Another training set than the task's own.",
 )
 @click.option(
+    "--apart",
+    multiple=True,
+    metavar="TASKS",
+    help="Tasks, suites or globs whose evaluated texts masked LM must not learn; comma-separated or repeated.",
+)
+@click.option(
     "--hyper", multiple=True, metavar="[TASK.]NAME=VALUE", help="Another hyper-parameter, e.g. mnli.epochs=1."
 )
 @click.option(
@@ -112,11 +118,12 @@ def command(dry_run: bool, as_json: bool, **options: Any) -> int:
     command goes on where an earlier one stopped.
     """
     from harness.home import home
+    from harness.making import model_of
     from harness.registry import load_catalog
     from harness.sources import DataLocation
     from harness.stageoptions import StageOptions, stages_of
     from harness.training import Chain, carried_out
-    from harness.workplace import checkpoint_of, compute_of
+    from harness.workplace import compute_of
 
     catalog = load_catalog(options.pop("plugins"), others=not options.pop("no_plugins"))
     own = {name: options.pop(name) for name in _OWN}
@@ -124,10 +131,12 @@ def command(dry_run: bool, as_json: bool, **options: Any) -> int:
         **{name: options.pop(name) for name in ("device", "dtype", "gradient_checkpointing", "deterministic")}
     )
     stages = stages_of(StageOptions(**options))
+    location = DataLocation.parse(own["data"], offline=own["offline"])
+    named = {"revision": own["revision"], "offline": own["offline"]}
     chain = Chain(
-        base=checkpoint_of(own["model"], revision=own["revision"], offline=own["offline"]),
+        base=model_of(own["model"], catalog, location, **named),
         stages=stages,
-        location=DataLocation.parse(own["data"], offline=own["offline"]),
+        location=location,
         protocol=own["protocol"],
         seed=own["seed"],
         dtype=compute.dtype,

@@ -41,7 +41,7 @@ def sample_checkpoint(home: Path, name: str = SAMPLE) -> Path:
     sample = _sample(home)
     made_from = [sample.name, *map(_source, (sample_families, sample_model))]
     folder = sample.with_name(f"{name}-{digests.of_value(made_from)}")
-    return _there(folder, partial(sample_families.build_sample_family, name, sample))
+    return made_once(folder, partial(sample_families.build_sample_family, name, sample))
 
 
 def _sample(home: Path) -> Path:
@@ -50,15 +50,15 @@ def _sample(home: Path) -> Path:
     made_from = [digests.of_file(path) for path in sorted(corpus.glob("*.tsv"))]
     made_from.append(_source(sample_model))
     folder = home / "models" / f"{SAMPLE}-{digests.of_value(made_from)}"
-    return _there(folder, partial(sample_model.build_sample_model, corpus))
+    return made_once(folder, partial(sample_model.build_sample_model, corpus))
 
 
 def _source(module: object) -> str:
     return digests.of_file(Path(str(getattr(module, "__file__", ""))))
 
 
-def _there(folder: Path, build: Callable[[Path], None]) -> Path:
-    """The folder, built by one process if it is not there; it appears whole."""
+def made_once(folder: Path, build: Callable[[Path], None]) -> Path:
+    """The folder, built by one process if it is not there; it appears whole. Raises OutputError."""
     if folder.is_dir():
         return folder
     try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -41,12 +41,15 @@ class Hooks:
         started: Told of the number of steps, and of how many are done before.
         stepped: Told of each step and its loss.
         selected: Told of each selection score.
+        watch: Losses on held-out sets, by name, that are written down where a selection score would be taken and decide
+            nothing; None for none.
     """
 
     select: Callable[[], float] | None = None
     started: Callable[[int, int], None] = lambda steps, done: None
     stepped: Callable[[int, float], None] = lambda step, loss: None
     selected: Callable[[int, float], None] = lambda step, score: None
+    watch: Callable[[], Mapping[str, float]] | None = None
 
 
 @dataclass(kw_only=True)
@@ -125,8 +128,7 @@ class Trainer:
         scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == "float16")
         if progress.scaler:
             scaler.load_state_dict(dict(progress.scaler))
-        if self._time_to_select():
-            self._select_interruptibly(optimizer)
+        self._look(optimizer)
         while progress.step < self.steps and not self._patience_spent():
             begun = time.monotonic()
             self.module.train()
@@ -135,8 +137,7 @@ class Trainer:
             progress.scaler = dict(scaler.state_dict())
             self._note(self.lessons[self.order[0][progress.step - 1]].name, value, norm, rate)
             self._tell(optimizer, value)
-            if self._time_to_select():
-                self._select_interruptibly(optimizer)
+            self._look(optimizer)
             progress.seconds += time.monotonic() - begun
             if time.monotonic() - last > self.save_seconds and progress.step < self.steps:
                 self._save(optimizer)
@@ -152,10 +153,13 @@ class Trainer:
     def _save(self, optimizer: torch.optim.Optimizer) -> None:
         trainstate.save_state(self.folder, self.module, optimizer, self.progress, self.device)
 
-    def _select_interruptibly(self, optimizer: torch.optim.Optimizer) -> None:
-        """Score the selection set; a run that is stopped meanwhile scores it again when it goes on."""
+    def _look(self, optimizer: torch.optim.Optimizer) -> None:
+        """Score what is to be scored now; a run that is stopped meanwhile scores it again when it goes on."""
         try:
-            self._select()
+            if self._time_to_select():
+                self._select()
+            if self._time_to_watch():
+                self._watch()
         except KeyboardInterrupt:
             self._save(optimizer)
             raise
@@ -169,10 +173,26 @@ class Trainer:
         scored = bool(progress.selection) and progress.selection[-1]["step"] == progress.step
         if self.hooks.select is None or not progress.step or scored:
             return False
-        every = self.schedule.evaluate_every or sum(
-            lesson.steps_per_epoch for lesson in self.lessons if lesson.paced
-        )
-        return self.progress.step % every == 0 or self.progress.step == self.steps
+        return self.progress.step % self._every == 0 or self.progress.step == self.steps
+
+    @property
+    def _every(self) -> int:
+        """Steps between two looks at what is held out."""
+        paced = sum(lesson.steps_per_epoch for lesson in self.lessons if lesson.paced)
+        return self.schedule.evaluate_every or paced
+
+    def _time_to_watch(self) -> bool:
+        progress = self.progress
+        seen = bool(progress.watched) and progress.watched[-1]["step"] == progress.step
+        if self.hooks.watch is None or seen:
+            return False
+        return progress.step % self._every == 0 or progress.step == self.steps
+
+    def _watch(self) -> None:
+        watch = self.hooks.watch
+        assert watch is not None
+        self.module.eval()
+        self.progress.watched.append({"step": self.progress.step, "losses": dict(watch())})
 
     def _select(self) -> None:
         """Score the selection set and keep the weights if they are the best so far (the earlier ones on a tie)."""

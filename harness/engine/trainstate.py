@@ -39,6 +39,7 @@ class Progress:
         curve: ``{"step", "loss", "learning_rate", "gradient_norm"}``, the loss averaged since the entry before; with
             several lessons also ``losses`` by name.
         selection: ``{"step", "score"}``.
+        watched: ``{"step", "losses"}``, held-out losses by name.
         loss_sum: Of the steps since the last entry of the curve; ``loss_steps`` their number; ``losses`` sum and number
             for each lesson, where there are several.
         scaler: State of the gradient scaler, for float16.
@@ -53,6 +54,7 @@ class Progress:
     tokens: int = 0
     curve: list[dict[str, Any]] = field(default_factory=list)
     selection: list[dict[str, float]] = field(default_factory=list)
+    watched: list[dict[str, Any]] = field(default_factory=list)
     loss_sum: float = 0.0
     loss_steps: int = 0
     losses: dict[str, list[float]] = field(default_factory=dict)

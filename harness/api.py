@@ -202,8 +202,13 @@ def prepare(request: Request, catalog: Catalog, checkpoint: Checkpoint | None = 
         deterministic=request.deterministic,
     )
     names = [entry.task.name for entry in selected]
-    named = {"revision": request.revision, "offline": request.offline}
-    find = partial(model_of, catalog=catalog, location=location, **named)
+    find = partial(
+        model_of,
+        catalog=catalog,
+        location=location,
+        revision=request.revision,
+        offline=request.offline,
+    )
     models = dict.fromkeys(names, checkpoint) if checkpoint else models_of_tasks(request.model, names, find)
     plan = make_plan(
         catalog,

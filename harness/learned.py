@@ -78,12 +78,12 @@ def learned_before(
     """What of a task's split the trainings of a checkpoint's lineage learned, from tasks of the same format."""
     ids: set[str] = set()
     caveats: list[str] = []
-    for course in _courses(checkpoint):
+    for course in courses_of(checkpoint):
         try:
             other = catalog.task(course["task"])
             if other.format.name != task.format.name:
                 continue
-            learn = _taught(other, course["learn"])
+            learn = taught_again(other, course["learn"], catalog)
             if sets.counted(learn).data != course["learned"]:
                 raise DataError("other data")
             ids |= learned_ids(learn, task, split, sets)
@@ -96,12 +96,13 @@ def learned_before(
     return Before(ids=frozenset(ids), caveats=tuple(dict.fromkeys(caveats)))
 
 
-def _courses(checkpoint: Checkpoint) -> Iterator[Mapping[str, Any]]:
+def courses_of(checkpoint: Checkpoint) -> Iterator[Mapping[str, Any]]:
+    """Every course of every training that made a checkpoint, as ``training.json`` tells of it."""
     for told in checkpoint.lineage:
         yield from told.get("courses", ())
 
 
-def _taught(task: TaskSpec, told: Mapping[str, Any]) -> Taught:
+def taught_again(task: TaskSpec, told: Mapping[str, Any], catalog: Catalog) -> Taught:
     """What ``training.json`` says was learned, translations aside: they have the ids of what they translate."""
     return Taught(
         task=task,
@@ -110,4 +111,5 @@ def _taught(task: TaskSpec, told: Mapping[str, Any]) -> Taught:
         rows=tuple(told["rows"]) if told["rows"] else None,
         size=told["size"],
         seed=told["seed"],
+        apart=tuple(map(catalog.task, told.get("apart", ()))),
     )

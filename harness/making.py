@@ -60,7 +60,7 @@ def _folder(model: NewModel, catalog: Catalog, location: DataLocation) -> Path:
 def _texts(model: NewModel, catalog: Catalog, location: DataLocation) -> Mapping[str, Sequence[str]]:
     """What the tokenizer is learned from, by language, without what is evaluated."""
     task = catalog.task(model.text)
-    if not isinstance(task.format, Texts):
+    if task.format.name != Texts.name:
         raise UsageError(
             f"{model}: task '{task.name}' has no plain text; give a masked-LM task, e.g. new:text=mlm"
         )

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from harness import sources
 from harness.apart import Kept, kept_apart
 from harness.errors import DataError
@@ -56,12 +58,11 @@ class TaughtSets:
         if rows is not None:
             rows = (rows[0], min(rows[1], rows[0] + len(examples)) if not taught.size else rows[1])
         if not examples:
-            told = (
-                "every text occurs in the sets that it is kept apart from"
-                if left_out
-                else "no row in this range"
-            )
-            raise DataError(f"--train-from: {taught.task.name}/{taught.split} has nothing to learn: {told}")
+            name = f"{taught.task.name}/{taught.split}"
+            if left_out:
+                told = "every text occurs in the sets that it is kept apart from"
+                raise DataError(f"{name} has nothing to learn: {told}")
+            raise DataError(f"--train-from: {name} has no row in this range")
         sets = [self.rows(taught.task, taught.split, language) for language in taught.languages]
         whole = len(sets) == 1 and len(examples) == len(sets[0].examples) and not taught.translated
         caveats = [caveat for entry in sets for caveat in entry.caveats]
@@ -98,10 +99,12 @@ class TaughtSets:
         if key not in self._clean:
             examples = self._set(taught, language)
             sides = [taught.task.format.texts(example) for example in examples]
-            flat = [text for texts in sides for text in texts]
-            leaks = iter(self._held(taught).evaluated.leaks(flat).tolist())
-            bad = [any([next(leaks) for _ in texts]) for texts in sides]
-            self._clean[key] = [example for example, leaked in zip(examples, bad, strict=True) if not leaked]
+            leaks = self._held(taught).evaluated.leaks([text for texts in sides for text in texts])
+            owner = np.repeat(np.arange(len(sides)), [len(texts) for texts in sides])
+            bad = np.bincount(owner, weights=leaks, minlength=len(sides)) > 0
+            self._clean[key] = [
+                example for example, leaked in zip(examples, bad.tolist(), strict=True) if not leaked
+            ]
         return self._clean[key]
 
     def _held(self, taught: Taught) -> Kept:

@@ -20,6 +20,10 @@ _COMMANDS = {
     "eval": ("harness.cli.evaluate", "Evaluate a model on tasks, in every language."),
     "train": ("harness.cli.train", "Train a model on intermediate tasks, at once or one after the other."),
     "run": ("harness.cli.run", "Carry out an experiment: models, intermediate training, targets, seeds."),
+    "leakage": (
+        "harness.cli.leakage",
+        "Look for evaluated texts in what a checkpoint learned; exit code 1 if there are any.",
+    ),
     "lineage": ("harness.cli.lineage", "Show how a checkpoint came about."),
     "tasks": ("harness.cli.tasks", "List tasks, or show one."),
     "plugins": ("harness.cli.plugins", "List plugins and how loading them went."),

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaModel
 
@@ -55,12 +56,18 @@ def build_new_model(model: NewModel, texts: Mapping[str, Sequence[str]], target:
         )
         raise DataError(f"{model}: the texts give {size} pieces, not {model.vocabulary}; {told}")
     _save_tokenizer(tokenizer, model, target)
-    state = torch.get_rng_state()
+    state, chatter = torch.get_rng_state(), _chatter()
+    chatter.disable_progress_bar()
     try:
         torch.manual_seed(model.seed)
         XLMRobertaModel(_config(model), add_pooling_layer=False).save_pretrained(target)
     finally:
         torch.set_rng_state(state)
+
+
+def _chatter() -> Any:
+    """transformers' settings of what it prints."""
+    return transformers.logging
 
 
 def learned_tokenizer(texts: Mapping[str, Sequence[str]], vocabulary: int) -> Tokenizer:

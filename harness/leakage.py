@@ -1,0 +1,139 @@
+"""Whether a checkpoint has learned texts on which it is evaluated: its lineage read again and held against the data.
+
+Knows lineages, training sets and evaluation sets; knows no model and imports no torch. What counts as a copy,
+:mod:`harness.overlap` says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from harness.apart import EvaluatedSet, evaluated_sets
+from harness.checkpoints import Checkpoint
+from harness.errors import DataError, HarnessError
+from harness.learned import courses_of, taught_again
+from harness.overlap import Evaluated
+from harness.registry import Catalog
+from harness.sources import DataLocation
+from harness.spec import TaskSpec
+from harness.taughtsets import TaughtSets
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leak:
+    """Texts of a training set that occur in an evaluated set.
+
+    Attributes:
+        learned: The training set; ``evaluated`` the other one, ``task/language/split``.
+        texts: How many texts of the training set these are.
+        example: The first of them.
+    """
+
+    learned: str
+    evaluated: str
+    texts: int
+    example: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leakage:
+    """What was looked for where, and what was found.
+
+    Attributes:
+        learned: Training set to the number of its texts.
+        evaluated: Evaluated set to the number of its distinct texts.
+        unread: Sets that could not be looked at, with the reason.
+        leaks: What was found; none is what one hopes for.
+    """
+
+    learned: Mapping[str, int]
+    evaluated: Mapping[str, int]
+    unread: Mapping[str, str]
+    leaks: tuple[Leak, ...]
+
+    @property
+    def verdict(self) -> tuple[int, str]:
+        """Exit code and sentence: 0 nothing found, 1 something found, 4 nothing could be looked at."""
+        where = f"{sum(self.learned.values())} learned and {sum(self.evaluated.values())} evaluated texts"
+        left = f"; {len(self.unread)} sets could not be read" if self.unread else ""
+        if self.leaks:
+            found = sum(leak.texts for leak in self.leaks)
+            return 1, f"leakage: {found} times a learned text is evaluated, among {where}{left}"
+        if not self.learned or not self.evaluated:
+            return 4, f"cannot decide: there was nothing to compare{left}"
+        return 0, f"no leakage among {where}{left}"
+
+
+def leakage(
+    checkpoint: Checkpoint,
+    tasks: Sequence[TaskSpec],
+    languages: Sequence[str],
+    location: DataLocation,
+    catalog: Catalog,
+) -> Leakage:
+    """Hold everything that the trainings of a checkpoint learned against the evaluated sets of tasks.
+
+    Args:
+        checkpoint: With its lineage.
+        tasks: Whose splits other than for training count.
+        languages: Of these; empty for every language.
+        location: Where training sets and evaluated sets are.
+        catalog: Where the tasks that were learned are found.
+    """
+    codes = languages or tuple({code for task in tasks for code in task.languages})
+    unread: dict[str, str] = {}
+    texts = _evaluated_texts(evaluated_sets(tasks, codes, location), location, unread)
+    together = Evaluated.of(text for mine in texts.values() for text in mine)
+    learned: dict[str, int] = {}
+    leaks: list[Leak] = []
+    for name, mine in _learned_texts(checkpoint, location, catalog, unread).items():
+        learned[name] = len(mine)
+        bad = together.leaks(mine)
+        hit = [text for text, leaked in zip(mine, bad.tolist(), strict=True) if leaked]
+        leaks += _found(name, hit, texts) if hit else []
+    counts = {entry: len(mine) for entry, mine in texts.items()}
+    return Leakage(learned=learned, evaluated=counts, unread=unread, leaks=tuple(leaks))
+
+
+def _evaluated_texts(
+    sets: Iterable[EvaluatedSet], location: DataLocation, unread: dict[str, str]
+) -> Mapping[str, Sequence[str]]:
+    found: dict[str, Sequence[str]] = {}
+
+    for entry in sets:
+        try:
+            found[entry.name] = entry.texts(location)
+        except DataError as error:
+            unread[entry.name] = str(error)
+    return found
+
+
+def _learned_texts(
+    checkpoint: Checkpoint, location: DataLocation, catalog: Catalog, unread: dict[str, str]
+) -> Mapping[str, Sequence[str]]:
+    """The distinct texts of every course, both sides of pairs; translations count as what they translate."""
+    sets = TaughtSets(location=location)
+    found: dict[str, Sequence[str]] = {}
+    for course in courses_of(checkpoint):
+        name = str(course.get("from", "something"))
+        try:
+            learn = taught_again(catalog.task(course["task"]), course["learn"], catalog)
+            if sets.counted(learn).data != course["learned"]:
+                raise DataError(f"{name}: the data is not what was learned; give the same --data")
+            every = [text for example in sets.examples(learn) for text in learn.task.format.texts(example)]
+            found[name] = list(dict.fromkeys([*found.get(name, ()), *every]))
+        except (HarnessError, KeyError, TypeError) as error:
+            unread[name] = str(error) if isinstance(error, HarnessError) else "training.json says too little"
+    return found
+
+
+def _found(name: str, hit: Sequence[str], texts: Mapping[str, Sequence[str]]) -> list[Leak]:
+    """The evaluated sets in which leaked texts occur."""
+    leaks = []
+    for evaluated, mine in texts.items():
+        bad = Evaluated.of(mine).leaks(hit)
+        if bad.any():
+            first = hit[int(bad.argmax())]
+            leaks.append(Leak(learned=name, evaluated=evaluated, texts=int(bad.sum()), example=first[:120]))
+    return leaks

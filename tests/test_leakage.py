@@ -1,0 +1,119 @@
+"""What is kept apart from training, and ``harness leakage``, which shows that it is, on planted copies."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Cli = Callable[..., Any]
+OWN = [f"Sentence number {word} of the training text is about {word} things." for word in "abcdefghijkl"]
+TESTED = ["The cat sleeps under the warm kitchen stove tonight.", "Nobody knows the way home any more."]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Plain text in two languages with copies of Tatoeba sentences, on one side of a pair too."""
+    folder = tmp_path / "data"
+    (folder / "text").mkdir(parents=True)
+    (folder / "tatoeba" / "v1").mkdir(parents=True)
+    for code, lines in (
+        ("eng", TESTED),
+        ("deu", ["Die Katze schläft heute Nacht am Ofen.", "Niemand weiß es."]),
+    ):
+        path = folder / "tatoeba" / "v1" / f"tatoeba.deu-eng.{code}"
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    english = [*OWN, f"She said that {TESTED[0]}"]
+    german = [f"Satz {word} handelt von {word} Dingen und sonst nichts." for word in "abcdefghijkl"]
+    for code, lines in (("en", english), ("de", [*german, "niemand weiss es"])):
+        (folder / "text" / f"{code}.train.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        (folder / "text" / f"{code}.dev.txt").write_text(lines[0] + "\n", encoding="utf-8")
+    pairs = [*zip(OWN, german, strict=True), (TESTED[1], "Keiner kennt den Weg.")]
+    for split in ("train", "dev"):
+        text = "".join(f"{one}\t{other}\n" for one, other in pairs)
+        (folder / "text" / f"en-de.{split}.tsv").write_text(text, encoding="utf-8")
+    return folder
+
+
+def trained(cli: Cli, data: Path, folder: Path, *more: str) -> dict[str, Any]:
+    command = (
+        f"train -m sample -t tlm --mlm-share 0.5 --mlm-languages de,en --data {data} -o {folder} --device cpu"
+    )
+    command += " --hyper max_steps=2 --hyper batch_size=4 --hyper warmup=0"
+    done = cli(*command.split(), *more)
+    assert done.code == 0, done.err
+    told: dict[str, Any] = json.loads((folder / "training.json").read_text(encoding="utf-8"))
+    return told
+
+
+def test_copies_are_found_and_named(cli: Cli, data: Path, tmp_path: Path) -> None:
+    trained(cli, data, tmp_path / "ckpt")
+    done = cli("leakage", tmp_path / "ckpt", "-t", "tatoeba", "-l", "de", "--data", data)
+    assert done.code == 1
+    lines = done.out.strip().splitlines()
+    assert "leak       2 of mlm/train in tatoeba/de/test, e.g. " in done.out
+    assert (
+        "leak       1 of tlm/train in tatoeba/de/test, e.g. 'Nobody knows the way home any more.'" in done.out
+    )
+    assert lines[-1].startswith("leakage: 6 times a learned text is evaluated")
+
+
+def test_what_is_kept_apart_is_not_learned_and_the_check_says_so(
+    cli: Cli, data: Path, tmp_path: Path
+) -> None:
+    told = trained(cli, data, tmp_path / "ckpt", "--apart", "tatoeba")
+    learned = {course["task"]: course for course in told["courses"]}
+    assert learned["mlm"]["learn"]["apart"] == ["tatoeba"]
+    assert (learned["mlm"]["learn"]["left_out"], learned["tlm"]["learn"]["left_out"]) == (2, 1)
+    # 13 English and 13 German lines, less one each: "weiß" and "weiss" are the same word here.
+    assert (learned["mlm"]["examples"], learned["tlm"]["examples"]) == (24, 12)
+    done = cli("leakage", tmp_path / "ckpt", "-t", "tatoeba", "-l", "de", "--data", data, "--json")
+    assert done.code == 0, done.err
+    found = json.loads(done.out)
+    assert found["leaks"] == []
+    assert found["evaluated"] == {"tatoeba/de/dev": 4, "tatoeba/de/test": 4}
+    assert set(found["learned"]) == {"mlm/train", "tlm/train"}
+    assert found["verdict"].startswith("no leakage among ")
+
+
+def test_another_set_of_texts_is_another_training(cli: Cli, data: Path, tmp_path: Path) -> None:
+    first = trained(cli, data, tmp_path / "a")
+    second = trained(cli, data, tmp_path / "b", "--apart", "tatoeba")
+    assert first["key"] != second["key"]
+
+
+def test_data_that_was_not_learned_decides_nothing(cli: Cli, data: Path, tmp_path: Path) -> None:
+    trained(cli, data, tmp_path / "ckpt")
+    for path in (data / "text").glob("*.train.*"):
+        path.write_text(path.read_text(encoding="utf-8").replace("things", "matters"), encoding="utf-8")
+    for path in (data / "text").glob("de.train.txt"):
+        path.write_text("Anders.\n", encoding="utf-8")
+    done = cli("leakage", tmp_path / "ckpt", "-t", "tatoeba", "-l", "de", "--data", data)
+    assert done.code == 4
+    assert "cannot decide" in done.out
+    assert "the data is not what was learned" in done.err
+
+
+def test_a_model_without_a_history_decides_nothing(cli: Cli, sample_model: Path) -> None:
+    done = cli("leakage", sample_model, "-t", "tatoeba", "--data", "sample")
+    assert done.code == 4
+
+
+def test_a_set_of_nothing_but_copies_is_one_line(cli: Cli, tmp_path: Path) -> None:
+    command = f"train -m sample -t tlm --mlm-languages de --data sample --apart xtreme -o {tmp_path / 'x'}"
+    done = cli(*command.split())
+    assert done.code == 2
+    assert done.complaint == (
+        "harness: tlm/train has nothing to learn: every text occurs in the sets that it is kept apart from"
+    )
+
+
+@pytest.mark.parametrize("name", ["nothing", "mlm"])
+def test_a_wrong_name_is_one_line(cli: Cli, tmp_path: Path, name: str) -> None:
+    command = f"train -m sample -t mlm --data sample --apart {name} -o {tmp_path / 'x'}"
+    done = cli(*command.split())
+    assert (done.code, len(done.err.strip().splitlines())) == (2, 1)
+    assert name in done.complaint

@@ -231,7 +231,7 @@ def test_permuting_the_base_permutes_the_answers(case: Case, data: st.DataObject
 @given(case=_coarse_cases(), block=st.integers(1, 5))
 def test_the_size_of_blocks_does_not_change_the_answer(case: Case, block: int) -> None:
     patch = pytest.MonkeyPatch()
-    for name in ("_QUERY_BLOCK", "_BASE_BLOCK", "_RESCORE_NUMBERS"):
+    for name in ("_QUERY_BLOCK", "_BASE_BLOCK", "_RESCORE_NUMBERS", "_EXHAUSTIVE_NUMBERS"):
         patch.setattr(exact, name, block)
     try:
         assert_same(_near(*case), _oracle(*case))

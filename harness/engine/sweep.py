@@ -161,7 +161,7 @@ class _Shortlist:
         Before its output was rounded the ``k``-th was at least ``kth - output |kth|``, so a true similarity lies at most one
         error below that, and a neighbour's product another one; then that is rounded.
         """
-        kth = kth.float()
+        kth = kth.float().clamp_min(FAR)
         least = kth - self.output * kth.abs() - 2 * error
         return (least - self.output * least.abs()).clamp_min(_FLOOR)
 

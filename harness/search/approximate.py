@@ -97,7 +97,7 @@ def _index(base: Matrix, path: Path) -> Any:
     index.cp.niter, index.cp.max_points_per_centroid = _TRAIN_PASSES, _TRAIN_PER_LIST
     taught = np.sort(np.random.default_rng(0).permutation(len(base))[: _TRAIN_PER_LIST * lists])
     index.train(np.ascontiguousarray(base[taught]))
-    stored = faiss.OnDiskInvertedLists(lists, index.code_size, str(path))
+    stored: Any = faiss.OnDiskInvertedLists(lists, index.code_size, str(path))
     index.replace_invlists(stored, True)
     stored.this.disown()
     for _, block in blocks(base, _BLOCK):

@@ -119,18 +119,26 @@ def _one_to_one(sources: Indices, targets: Indices) -> Indices:
     In each round every pair that comes first among the remaining ones for its source and for its target is taken, and
     what shares a side with it leaves: the same choice as one pair at a time.
     """
-    left = np.arange(len(sources))
-    kept = []
+    left, kept = np.arange(len(sources)), []
     while len(left):
-        first_source = np.zeros(len(left), dtype=np.bool_)
-        first_source[np.unique(sources[left], return_index=True)[1]] = True
-        first_target = np.zeros(len(left), dtype=np.bool_)
-        first_target[np.unique(targets[left], return_index=True)[1]] = True
-        taken = left[first_source & first_target]
-        kept.append(taken)
-        used = np.isin(sources[left], sources[taken]) | np.isin(targets[left], targets[taken])
-        left = left[~used]
+        here = (sources[left], targets[left])
+        taken = _first(here[0]) & _first(here[1])
+        kept.append(left[taken])
+        gone = np.zeros(len(left), dtype=np.bool_)
+        for side in here:
+            used = np.zeros(side.max() + 1, dtype=np.bool_)
+            used[side[taken]] = True
+            gone |= used[side]
+        left = left[~gone]
     return np.sort(np.concatenate(kept)) if kept else np.empty(0, dtype=np.int64)
+
+
+def _first(numbers: Indices) -> NDArray[np.bool_]:
+    """Where each number occurs for the first time. Of equal places NumPy assigns the last, hence backwards."""
+    places = np.arange(len(numbers))
+    first = np.empty(numbers.max() + 1, dtype=np.int64)
+    first[numbers[::-1]] = places[::-1]
+    return first[numbers] == places
 
 
 def best_threshold(scores: Scores, right: NDArray[np.bool_], gold: int) -> float:

@@ -35,7 +35,7 @@ def _decoded(
     tuning: Mapping[Sentence, Sequence[float]] | None = None,
 ) -> dict[str, Predictions]:
     held = None if tuning is None else (list(tuning), _vectors(tuning))
-    found = Retrieval(searches=tuple(searches)).decode(list(rows), _vectors(rows), held, search.neighbours)
+    found = Retrieval(searches=tuple(searches)).decode(list(rows), _vectors(rows), held, search.ExactSearch())
     return {predictions.view: predictions for predictions in found}
 
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from harness import search
-from harness.search import BothWays, Margin, Retrieval
+from harness.search import BothWays, ExactSearch, Found, Margin, Retrieval, exact, faiss_knn
 
 Case = tuple[search.Vectors, search.Vectors, int]
 Pair = tuple[int, int]
@@ -32,6 +32,15 @@ def _oracle(queries: search.Vectors, base: search.Vectors, k: int) -> tuple[sear
     rows = [sorted(range(len(base)), key=lambda row: (-scores[row], row))[:k] for scores in every.tolist()]
     indices = np.array(rows, dtype=np.int64).reshape(len(queries), min(k, len(base)))
     return np.take_along_axis(every, indices, axis=1), indices
+
+
+def _near(
+    queries: search.Vectors, base: search.Vectors, k: int, raw: search.RawSearch = faiss_knn
+) -> tuple[search.Scores, search.Indices]:
+    """Neighbours without a sweep."""
+    found = ExactSearch(raw=raw)(queries, base, k)
+    assert found.recall is None
+    return found.scores, found.rows
 
 
 def assert_same(
@@ -79,21 +88,21 @@ def _leaning(generator: np.random.Generator, rows: int, dimension: int) -> searc
 
 def _narrow(spare: int, widest: int) -> pytest.MonkeyPatch:
     patch = pytest.MonkeyPatch()
-    patch.setattr(search, "_SPARE", spare)
-    patch.setattr(search, "_WIDEST", widest)
+    patch.setattr(exact, "_SPARE", spare)
+    patch.setattr(exact, "_WIDEST", widest)
     return patch
 
 
 @settings(deadline=None, max_examples=150)
 @given(_coarse_cases())
 def test_neighbours_are_those_of_a_float64_search_with_ties_by_row(case: Case) -> None:
-    assert_same(search.neighbours(*case), _oracle(*case))
+    assert_same(_near(*case), _oracle(*case))
 
 
 @settings(deadline=None, max_examples=100)
 @given(_collapsed_cases())
 def test_neighbours_of_nearly_equal_vectors_are_exact(case: Case) -> None:
-    assert_same(search.neighbours(*case), _oracle(*case))
+    assert_same(_near(*case), _oracle(*case))
 
 
 @pytest.mark.parametrize(("spare", "widest"), [(0, 1024), (1, 1024), (0, 1), (1, 3), (0, 12)])
@@ -104,25 +113,23 @@ def test_neighbours_are_exact_when_candidates_are_widened_or_all_rows_are_scored
 ) -> None:
     patch = _narrow(spare, widest)
     try:
-        assert_same(search.neighbours(*case), _oracle(*case))
+        assert_same(_near(*case), _oracle(*case))
     finally:
         patch.undo()
 
 
 def test_the_search_widens_until_rounding_cannot_hide_a_neighbour(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search, "_SPARE", 1)
+    monkeypatch.setattr(exact, "_SPARE", 1)
     steps = np.array(list(itertools.product(range(4), repeat=3)), dtype=np.float64)
     base = (1 + steps * 2.0**-23).astype(np.float32)
     queries = np.array([[1, 1, 1], [3, 2, 1]], dtype=np.float32)
     widths: list[int] = []
 
-    def raw(
-        asked: search.Vectors, pool: search.Vectors, k: int
-    ) -> tuple[NDArray[np.float32], search.Indices]:
+    def raw(asked: search.Matrix, pool: search.Matrix, k: int) -> tuple[NDArray[np.float32], search.Indices]:
         widths.append(k)
         return search.faiss_knn(asked, pool, k)
 
-    assert_same(search.neighbours(queries, base, 2, raw), _oracle(queries, base, 2))
+    assert_same(_near(queries, base, 2, raw), _oracle(queries, base, 2))
     assert widths == [3, 24, 64]
 
 
@@ -133,17 +140,17 @@ def test_rows_that_float32_cannot_tell_apart_are_all_scored_in_float64(
     centre = _unit(generator, 1, 16)
     base = (centre + 1e-7 * generator.standard_normal((300, 16))).astype(np.float32)
     asked: list[int] = []
-    exhaustive = search._exhaustive
+    exhaustive = exact._exhaustive
 
-    def spy(queries: search.Vectors, pool: search.Vectors, k: int) -> tuple[search.Scores, search.Indices]:
+    def spy(queries: search.Matrix, pool: search.Matrix, k: int) -> tuple[search.Scores, search.Indices]:
         asked.append(len(queries))
         return exhaustive(queries, pool, k)
 
-    monkeypatch.setattr(search, "_SPARE", 2)
-    monkeypatch.setattr(search, "_WIDEST", 20)
-    monkeypatch.setattr(search, "_exhaustive", spy)
+    monkeypatch.setattr(exact, "_SPARE", 2)
+    monkeypatch.setattr(exact, "_WIDEST", 20)
+    monkeypatch.setattr(exact, "_exhaustive", spy)
     queries = np.concatenate([centre, base[:3]])
-    scores, rows = search.neighbours(queries, base, 4)
+    scores, rows = _near(queries, base, 4)
     expected, _ = _oracle(queries, base, 4)
     assert asked == [4]
     np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-15)
@@ -160,8 +167,9 @@ def test_a_raw_search_that_rounds_as_badly_as_float32_may_gives_the_same_answer(
     generator = np.random.default_rng(seed)
 
     def raw(
-        asked: search.Vectors, pool: search.Vectors, width: int
+        asked: search.Matrix, pool: search.Matrix, width: int
     ) -> tuple[NDArray[np.float32], search.Indices]:
+        asked, pool = asked[:], pool[:]
         lengths = np.outer(np.linalg.norm(asked, axis=1), np.linalg.norm(pool, axis=1))
         # The last of `dimension` roundings is the one to float32 on return.
         bound = 0.99 * (pool.shape[1] - 1) * 2.0**-24 * lengths
@@ -172,7 +180,7 @@ def test_a_raw_search_that_rounds_as_badly_as_float32_may_gives_the_same_answer(
 
     patch = _narrow(1, 30)
     try:
-        assert_same(search.neighbours(queries, base, k, raw), _oracle(queries, base, k))
+        assert_same(_near(queries, base, k, raw), _oracle(queries, base, k))
     finally:
         patch.undo()
 
@@ -183,15 +191,16 @@ def test_a_raw_search_that_gives_ties_in_reverse_order_does_not_change_the_answe
     queries, base, k = case
 
     def raw(
-        asked: search.Vectors, pool: search.Vectors, width: int
+        asked: search.Matrix, pool: search.Matrix, width: int
     ) -> tuple[NDArray[np.float32], search.Indices]:
+        asked, pool = asked[:], pool[:]
         scores = asked @ pool.T
         order = np.lexsort((-np.broadcast_to(np.arange(len(pool)), scores.shape), -scores), axis=1)[:, :width]
         return np.take_along_axis(scores, order, axis=1), order
 
     patch = _narrow(0, 1024)
     try:
-        assert_same(search.neighbours(queries, base, k, raw), _oracle(queries, base, k))
+        assert_same(_near(queries, base, k, raw), _oracle(queries, base, k))
     finally:
         patch.undo()
 
@@ -201,8 +210,8 @@ def test_a_raw_search_that_gives_ties_in_reverse_order_does_not_change_the_answe
 def test_permuting_the_base_permutes_the_answers(case: Case, data: st.DataObject) -> None:
     queries, base, k = case
     order = np.array(data.draw(st.permutations(range(len(base)))), dtype=np.int64)
-    scores, rows = search.neighbours(queries, base, k)
-    shuffled_scores, shuffled_rows = search.neighbours(queries, base[order], k)
+    scores, rows = _near(queries, base, k)
+    shuffled_scores, shuffled_rows = _near(queries, base[order], k)
     np.testing.assert_array_equal(shuffled_scores, scores)
     for query in range(len(queries)):
         # Rows that tie with the last place may differ; the ones above it may not.
@@ -222,10 +231,10 @@ def test_permuting_the_base_permutes_the_answers(case: Case, data: st.DataObject
 @given(case=_coarse_cases(), block=st.integers(1, 5))
 def test_the_size_of_blocks_does_not_change_the_answer(case: Case, block: int) -> None:
     patch = pytest.MonkeyPatch()
-    for name in ("_QUERY_BLOCK", "_BASE_BLOCK", "_RESCORE_NUMBERS"):
-        patch.setattr(search, name, block)
+    for name in ("_QUERY_BLOCK", "_BASE_BLOCK", "_RESCORE_NUMBERS", "_EXHAUSTIVE_NUMBERS"):
+        patch.setattr(exact, name, block)
     try:
-        assert_same(search.neighbours(*case), _oracle(*case))
+        assert_same(_near(*case), _oracle(*case))
     finally:
         patch.undo()
 
@@ -233,8 +242,8 @@ def test_the_size_of_blocks_does_not_change_the_answer(case: Case, block: int) -
 def test_the_size_of_blocks_does_not_change_an_exhaustive_search(monkeypatch: pytest.MonkeyPatch) -> None:
     steps = np.array(list(itertools.product(range(4), repeat=3)), dtype=np.float64)
     base, queries = (1 + steps * 2.0**-23).astype(np.float32), np.array([[3, 2, 1]], dtype=np.float32)
-    monkeypatch.setattr(search, "_BASE_BLOCK", 7)
-    assert_same(search._exhaustive(queries, base, 9), _oracle(queries, base, 9))
+    monkeypatch.setattr(exact, "_BASE_BLOCK", 7)
+    assert_same(exact._exhaustive(queries, base, 9), _oracle(queries, base, 9))
 
 
 @settings(deadline=None, max_examples=60)
@@ -246,7 +255,7 @@ def test_the_search_of_torch_gives_the_same_answer(case: Case, block: int) -> No
     patch.setattr(knn, "_QUERY_BLOCK", 2)
     patch.setattr(knn, "_BASE_BLOCK", block)
     try:
-        found = search.neighbours(*case, raw=partial(knn.torch_knn, device="cpu"))
+        found = _near(*case, partial(knn.torch_knn, device="cpu"))
     finally:
         patch.undo()
     assert_same(found, _oracle(*case))
@@ -255,29 +264,38 @@ def test_the_search_of_torch_gives_the_same_answer(case: Case, block: int) -> No
 def test_vectors_as_an_encoder_gives_them_have_their_float64_neighbours() -> None:
     generator = np.random.default_rng(1)
     queries, base = _unit(generator, 50, 32), _unit(generator, 400, 32)
-    scores, rows = search.neighbours(queries, base, 5)
+    scores, rows = _near(queries, base, 5)
     expected_scores, expected_rows = _oracle(queries, base, 5)
     np.testing.assert_array_equal(rows, expected_rows)
     np.testing.assert_allclose(scores, expected_scores, rtol=0, atol=1e-14)
 
 
 def test_no_query_gives_no_answer() -> None:
-    scores, rows = search.neighbours(np.empty((0, 3), dtype=np.float32), np.eye(3, dtype=np.float32), 2)
+    scores, rows = _near(np.empty((0, 3), dtype=np.float32), np.eye(3, dtype=np.float32), 2)
     assert scores.shape == rows.shape == (0, 2)
 
 
 def test_vectors_too_short_for_float32_products_have_their_neighbours() -> None:
     """Products of 1e-25 vanish in float32, so that its scores are all 0 and tell nothing."""
     base = np.arange(1, 41, dtype=np.float32)[:, None] * np.float32(1e-25)
-    _, rows = search.neighbours(base[:1], base, 3)
+    _, rows = _near(base[:1], base, 3)
     assert rows.tolist() == [[39, 38, 37]]
 
 
 def test_distinct_rows_come_in_the_order_of_their_first_occurrence() -> None:
     vectors = np.array([[2, 2], [1, 1], [2, 2], [0, 0], [1, 1]], dtype=np.float32)
-    first, which = search.distinct_rows(vectors)
-    assert first.tolist() == [0, 1, 3]
-    assert which.tolist() == [0, 1, 0, 2, 1]
+    found = search.distinct(vectors)
+    assert found.first.tolist() == [0, 1, 3]
+    assert found.which.tolist() == [0, 1, 0, 2, 1]
+    assert found.rows[:].tolist() == [[2, 2], [1, 1], [0, 0]]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_what_is_not_finite_is_refused_by_row(bad: float) -> None:
+    vectors = np.ones((70_000, 2), dtype=np.float32)
+    vectors[66_000, 1] = bad
+    with pytest.raises(ValueError, match="row 66000 of the vectors is NaN or infinite; only finite"):
+        ExactSearch()(vectors[:1], vectors, 1)
 
 
 def test_both_ways_searches_in_both_directions_with_the_given_search() -> None:
@@ -285,16 +303,18 @@ def test_both_ways_searches_in_both_directions_with_the_given_search() -> None:
     sources, targets = _unit(generator, 9, 4), _unit(generator, 7, 4)
     calls: list[tuple[int, int, int]] = []
 
-    def counted(
-        queries: search.Vectors, base: search.Vectors, k: int
-    ) -> tuple[search.Scores, search.Indices]:
-        calls.append((len(queries), len(base), k))
-        return search.neighbours(queries, base, k)
+    class Counted:
+        def __call__(self, queries: search.Matrix, base: search.Matrix, k: int) -> Found:
+            raise AssertionError("one direction only")
 
-    both = search.both_ways(sources, targets, 3, counted)
-    assert calls == [(9, 7, 3), (7, 9, 3)]
-    assert_same((both.forward, both.forward_rows), search.neighbours(sources, targets, 3))
-    assert_same((both.backward, both.backward_rows), search.neighbours(targets, sources, 3))
+        def both(self, sources: search.Matrix, targets: search.Matrix, k: int) -> tuple[Found, Found]:
+            calls.append((len(sources), len(targets), k))
+            return ExactSearch().both(sources, targets, k)
+
+    both = search.both_ways(sources, targets, 3, Counted())
+    assert calls == [(9, 7, 3)]
+    assert_same((both.forward, both.forward_rows), _near(sources, targets, 3))
+    assert_same((both.backward, both.backward_rows), _near(targets, sources, 3))
 
 
 def _loop_margin(

@@ -95,6 +95,38 @@ def test_the_newest_vector_of_a_text_counts(tmp_path: Path) -> None:
     assert len(_segments(store)) == 3
 
 
+def test_an_index_that_grew_is_that_of_a_store_opened_afresh(tmp_path: Path) -> None:
+    """Also where a segment of another process, written in between, is seen late."""
+    one, other = _open(tmp_path), _open(tmp_path)
+    for number, store in enumerate([one, other, other, one, other, one]):
+        texts = [f"{(number * 7 + step) % 10}" for step in range(4)]
+        _add(store, texts, [float(number)] * 4)
+        store.flush()
+    every = [str(number) for number in range(10)]
+    fresh = _open(tmp_path)
+    assert fresh.has(_keys(*every)).all()
+    assert _numbers(one, *every) == _numbers(fresh, *every)
+
+
+def test_a_segment_seen_late_does_not_hide_a_newer_one(tmp_path: Path) -> None:
+    store = _open(tmp_path)
+    for number in (1, 2, 3):
+        _add(store, ["a"], [number])
+        store.flush()
+    first, second, third = _segments(store)
+    away = tmp_path / "away"
+    second.rename(away)
+    late = _open(tmp_path)
+    away.rename(second)
+    _add(late, ["b"], [0])
+    late.flush()
+    assert _numbers(late, "a") == [3]
+    third.rename(away)
+    earlier = _open(tmp_path)
+    assert _numbers(earlier, "a") == [2]
+    assert first.exists()
+
+
 def test_of_one_text_added_twice_before_writing_the_later_counts(tmp_path: Path) -> None:
     store = _open(tmp_path)
     _add(store, ["a", "b", "a"], [1, 2, 3])

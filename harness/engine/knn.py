@@ -2,43 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from harness.search import Vectors
+from harness.search.matrix import Matrix, Vectors, blocks
 
 _QUERY_BLOCK = 4_096
 _BASE_BLOCK = 131_072
 
 
 def torch_knn(
-    queries: Vectors, base: Vectors, k: int, *, device: str = "cuda"
+    queries: Matrix, base: Matrix, k: int, *, device: str = "cuda"
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """The ``k`` rows of ``base`` with the largest inner products, as :func:`harness.search.faiss_knn` finds them.
-
-    Computes in full float32: TF32 would break the error bound on which the exactness of the search rests.
-    """
+    """The ``k`` rows of ``base`` with the largest inner products, as :func:`harness.search.faiss_knn` finds them."""
     scores = np.empty((len(queries), k), dtype=np.float32)
     rows = np.empty((len(queries), k), dtype=np.int64)
-    before = torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = False
-    try:
-        for start in range(0, len(queries), _QUERY_BLOCK):
-            asked = _tensor(queries[start : start + _QUERY_BLOCK], device)
+    with full_products():
+        for start, some in blocks(queries, _QUERY_BLOCK):
+            asked = _tensor(some, device)
             best = torch.empty((len(asked), 0), device=device)
             where = torch.empty((len(asked), 0), dtype=torch.int64, device=device)
-            for low in range(0, len(base), _BASE_BLOCK):
-                block = _tensor(base[low : low + _BASE_BLOCK], device)
+            for low, part in blocks(base, _BASE_BLOCK):
+                block = _tensor(part, device)
                 found, place = torch.topk(asked @ block.T, min(k, len(block)), dim=1)
                 best, where = torch.cat([best, found], dim=1), torch.cat([where, place + low], dim=1)
                 best, order = torch.topk(best, min(k, best.shape[1]), dim=1)
                 where = torch.gather(where, 1, order)
             scores[start : start + len(asked)] = best.cpu().numpy()
             rows[start : start + len(asked)] = where.cpu().numpy()
-    finally:
-        torch.backends.cuda.matmul.allow_tf32 = before
     return scores, rows
+
+
+@contextmanager
+def full_products() -> Iterator[None]:
+    """CUDA multiplies float32 as float32 and adds in float32 meanwhile: TF32 and sums in bfloat16 would break the error
+    bounds on which the exactness of a search rests."""
+    matmul = torch.backends.cuda.matmul
+    before = matmul.allow_tf32, matmul.allow_bf16_reduced_precision_reduction
+    matmul.allow_tf32 = matmul.allow_bf16_reduced_precision_reduction = False
+    try:
+        yield
+    finally:
+        matmul.allow_tf32, matmul.allow_bf16_reduced_precision_reduction = before
 
 
 def _tensor(rows: Vectors, device: str) -> torch.Tensor:

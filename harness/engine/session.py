@@ -114,12 +114,14 @@ class Session:
 
     @property
     def neighbours(self) -> Neighbours:
-        """Exact search on the session's device."""
-        if self.compute.kind == "cuda":
-            from harness.engine.knn import torch_knn
+        """Search on the session's device, exact unless there is more to search than that is worth."""
+        from harness.engine.knn import torch_knn
+        from harness.engine.sweep import sweep
 
-            return partial(search.neighbours, raw=partial(torch_knn, device=self.compute.device))
-        return search.neighbours
+        device, home = self.compute.device, self.compute.home
+        raw = partial(torch_knn, device=device) if self.compute.kind == "cuda" else search.faiss_knn
+        exact = search.ExactSearch(sweep=partial(sweep, device=device), raw=raw)
+        return search.SizedSearch(exact=exact, scratch=home if home.is_dir() else None)
 
     def embedder(self, max_length: int) -> Embedder:
         """The embedder for all spaces of the plan with this length limit."""

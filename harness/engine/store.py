@@ -54,9 +54,10 @@ class EmbeddingStore:
         self._pending_tokens: list[NDArray[np.int32]] = []
         self._pending_rows = 0
         self._flushed = time.monotonic()
+        self._names: list[str] = []
         self._segments: list[tuple[Vectors, NDArray[np.int32]]] = []
         self._keys: Keys = np.empty(0, dtype="S16")
-        self._where: NDArray[np.int64] = np.empty((0, 2), dtype=np.int64)
+        self._where: NDArray[np.int32] = np.empty((0, 2), dtype=np.int32)
         self._clear_stale_drafts()
         self._read()
 
@@ -68,9 +69,11 @@ class EmbeddingStore:
                     shutil.rmtree(draft, ignore_errors=True)
 
     def _read(self) -> None:
-        """Open every whole segment and index its keys."""
-        self._segments, keys, where = [], [], []
+        """Open the whole segments that are not open yet, and index their keys."""
+        keys, where = [], []
         for path in sorted(self.folder.glob("segment-*")):
+            if path.name in self._names:
+                continue
             try:
                 vectors = np.load(path / "vectors.npy", mmap_mode="r")
                 tokens, names = np.load(path / "tokens.npy"), np.load(path / "keys.npy")
@@ -81,11 +84,23 @@ class EmbeddingStore:
                 continue
             keys.append(names)
             where.append(np.stack([np.full(len(names), len(self._segments)), np.arange(len(names))], axis=1))
+            self._names.append(path.name)
             self._segments.append((vectors, tokens))
         if keys:
-            every = np.concatenate(keys)[::-1]
-            self._keys, newest = np.unique(every, return_index=True)
-            self._where = np.concatenate(where)[::-1][newest]
+            distinct, newest = np.unique(np.concatenate(keys)[::-1], return_index=True)
+            self._index(distinct, np.concatenate(where)[::-1][newest].astype(np.int32))
+
+    def _index(self, keys: Keys, where: NDArray[np.int32]) -> None:
+        """Merge sorted keys into the sorted ones; to sort all of them at each flush would be quadratic over a run."""
+        known = self._position(keys)
+        both = np.flatnonzero(known >= 0)
+        age = np.argsort(np.argsort(self._names))
+        later = both[age[where[both, 0]] > age[self._where[known[both], 0]]] if len(both) else both
+        self._where[known[later]] = where[later]
+        new = known < 0
+        place = np.searchsorted(self._keys, keys[new])
+        self._keys = np.insert(self._keys, place, keys[new])
+        self._where = np.insert(self._where, place, where[new], axis=0)
 
     def has(self, keys: Keys) -> NDArray[np.bool_]:
         """Which texts are stored, shape ``(keys,)``."""

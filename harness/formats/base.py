@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeAlias
 
@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from harness.digests import canonical_json, of_value
 from harness.errors import UsageError
 from harness.formats.rows import Rows, Tokenizer
+from harness.search import Neighbours
 
 Json: TypeAlias = Any
 Vectors: TypeAlias = NDArray[np.float32]
-Neighbours: TypeAlias = Callable[[Vectors, Vectors, int], tuple[NDArray[np.float64], NDArray[np.int64]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,7 +150,7 @@ class VectorFormat(Format):
             examples: The examples of the split, in order.
             outputs: One row per example, float32, shape ``(examples, dimension)``.
             tuning: Examples and outputs of the split on which thresholds are chosen, where the task has one.
-            neighbours: Exact search ``(queries, base, k) -> (scores, indices)``, on whatever device the run uses.
+            neighbours: Search on whatever device the run uses; what it finds says whether it is exact.
         """
 
 

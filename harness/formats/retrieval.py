@@ -93,17 +93,19 @@ class Nearest(Search):
             [index for index, sentence in enumerate(queries.sentences) if sentence.gold], dtype=np.int64
         )
         if self.margin == "absolute":
-            _, found = neighbours(_taken(queries.vectors, asked.tolist()), base.vectors, 1)
-            best = found[:, 0]
+            found = neighbours(_taken(queries.vectors, asked.tolist()), base.vectors, 1)
+            best, recall = found.rows[:, 0], found.recall
         else:
             both = search.both_ways(queries.vectors, base.vectors, self.k, neighbours)
-            best = both.best_forward(self.margin)[0][asked]
+            best, recall = both.best_forward(self.margin)[0][asked], both.recall
         sentences = [queries.sentences[index] for index in asked]
         return Predictions(
             view=self.view,
             ids=[sentence.id for sentence in sentences],
             gold=[_only(sentence) for sentence in sentences],
             values=[base.sentences[index].id for index in best],
+            facts=recall.facts if recall is not None else {},
+            caveats=(recall.caveat,) if recall is not None else (),
         )
 
 
@@ -136,14 +138,14 @@ class Mining(Search):
         self, pools: Mapping[Side, Pool], tuning: Mapping[Side, Pool] | None, neighbours: Neighbours
     ) -> Predictions:
         """See :class:`Search`."""
-        items = self._mine(pools, neighbours)
-        caveats: tuple[str, ...] = ()
+        items, recall = self._mine(pools, neighbours)
+        caveats: tuple[str, ...] = (recall.caveat,) if recall is not None else ()
         if tuning is None:
             held = [item for item in items if _half(item.id) == 0]
             items = [item for item in items if _half(item.id) == 1]
-            rule, caveats = "half:sha256", (_HALVED,)
+            rule, caveats = "half:sha256", (_HALVED, *caveats)
         else:
-            held = self._mine(tuning, neighbours)
+            held, _ = self._mine(tuning, neighbours)
             rule = "tuning split"
         threshold = search.best_threshold(*_curve(held))
         return Predictions(
@@ -155,18 +157,21 @@ class Mining(Search):
                 "threshold": threshold,
                 "tuned_on": rule,
                 "tuning_gold_pairs": sum(len(item.gold) for item in held),
+                **(recall.facts if recall is not None else {}),
             },
             caveats=caveats,
         )
 
-    def _mine(self, pools: Mapping[Side, Pool], neighbours: Neighbours) -> list[_Mined]:
+    def _mine(
+        self, pools: Mapping[Side, Pool], neighbours: Neighbours
+    ) -> tuple[list[_Mined], search.Recall | None]:
         other, english = _distinct(pools["xx"]), _distinct(pools["en"])
         both = search.both_ways(other.vectors, english.vectors, self.k, neighbours)
         sources, targets, scores = both.candidates(self.margin, self.retrieval)
         found: dict[int, list[tuple[str, float]]] = {}
         for source, target, score in zip(sources.tolist(), targets.tolist(), scores.tolist(), strict=True):
             found.setdefault(source, []).append((english.ids[target], score))
-        return [
+        mined = [
             _Mined(
                 id=identity,
                 gold=tuple(sorted({english.first[key] for key in other.gold[index] if key in english.first})),
@@ -174,6 +179,7 @@ class Mining(Search):
             )
             for index, identity in enumerate(other.ids)
         ]
+        return mined, both.recall
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

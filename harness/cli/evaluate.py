@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 )
 @click.option("--layer", help="Hidden state: a number, 'last', 'middle' (XTREME's), or 'all'.")
 @click.option(
-    "--pooling", type=click.Choice(["mean", "cls"]), help="Default: the model's own, else the protocol's."
+    "--pooling", type=click.Choice(["mean", "cls", "last_token"]), help="Default: the model's own, else the protocol's."
 )
 @click.option(
     "--skip-special-tokens", is_flag=True, help="Leave <s> and </s> out of the mean (XTREME keeps them)."

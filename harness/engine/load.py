@@ -95,6 +95,16 @@ def be_deterministic() -> None:
     torch.use_deterministic_algorithms(True)
 
 
+def config_of(checkpoint: Checkpoint) -> Any:
+    """A checkpoint's configuration as transformers has it, with what the user asks for."""
+    config: Any = AutoConfig.from_pretrained(
+        str(checkpoint.folder), local_files_only=True, trust_remote_code=False
+    )
+    for name, value in checkpoint.asked.items():
+        setattr(config, name, value)
+    return config
+
+
 def load_encoder(checkpoint: Checkpoint, *, device: str, dtype: str) -> Encoder:
     """Open an encoder.
 
@@ -168,7 +178,7 @@ def quiet(checkpoint: Checkpoint, *passed_on: type[Exception]) -> Iterator[None]
 
 def _open_model(checkpoint: Checkpoint, dtype: torch.dtype) -> nn.Module:
     folder = str(checkpoint.folder)
-    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    config = config_of(checkpoint)
     # Pickled weights load with weights_only, or not at all; transformers sees to that.
     loaded: Any = AutoModel.from_pretrained(
         folder,

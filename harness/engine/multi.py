@@ -176,10 +176,10 @@ def _module(
     if head.kind == MASKED:
         return _masked(parent, encoder, config)
     if not single.has_class(config, head):
-        return Own(parent, encoder, head, mean=single.no_first_token(parent), dropout=dropout), False
+        return Own(parent, encoder, head, reads=single.reads_of(parent), dropout=dropout), False
     model: Any = single.CLASSES[head.kind].from_config(single.labelled(copy.deepcopy(config), head))
     _share(parent, model, encoder)
-    return Published(model, head, tuple(range(head.size))), False
+    return Published(model, head, tuple(range(head.size)), decoder=parent.decoder), False
 
 
 def _masked(parent: Checkpoint, encoder: Any, config: Any) -> tuple[nn.Module, bool]:
@@ -262,7 +262,7 @@ def _open_beside(
         _take_up(module, encoder, carried)
         ordered: nn.Module = module
         if type(module) is Published:
-            ordered = Published(module.model, head, order)
+            ordered = Published(module.model, head, order, decoder=checkpoint.decoder)
         elif type(module) is Own:
             module.reorder(order)
         return single.headed_of(

@@ -20,7 +20,14 @@ from torch import Tensor
 from transformers import AutoModel, AutoTokenizer
 
 from harness import ModelError, sources
-from harness.checkpoints import BIDIRECTIONAL, Checkpoint, adapted, asked_of, open_checkpoint
+from harness.checkpoints import (
+    BIDIRECTIONAL,
+    Checkpoint,
+    adapted,
+    asked_of,
+    open_checkpoint,
+    tensor_shapes,
+)
 from harness.engine.embed import Embedder, open_stores
 from harness.engine.headed import Headed, new_headed, open_headed, save_headed
 from harness.engine.lessons import Examples
@@ -344,3 +351,20 @@ def test_a_folder_that_says_so_itself_is_the_same_model(
     with torch.inference_mode():
         one, two = (each.model(input_ids=ids).last_hidden_state for each in (encoder, asked))
     assert torch.equal(one, two)
+
+
+@pytest.mark.parametrize("family", ["qwen3", "qwen3_moe"])
+def test_a_decoder_that_learned_spans_can_learn_another_task(
+    model: Callable[[str], Checkpoint], tmp_path: Path, family: str
+) -> None:
+    """transformers' class for spans gives the decoder's tensors another name; what is written has the usual one."""
+    for folder in ("spans", "choices", "labels"):
+        (tmp_path / folder).mkdir()
+    _, spans = trained(model(family), Lesson.of("xquad"), tmp_path / "spans")
+    assert spans.head is not None
+    assert spans.head.kind == "span"
+    headed, choices = trained(spans, Lesson.of("copa"), tmp_path / "choices")
+    assert tensor_shapes(choices.folder).keys() == tensor_shapes(model(family).folder).keys()
+    assert_same(Lesson.of("copa").answers(reopened(choices, Lesson.of("copa"))), Lesson.of("copa").answers(headed))
+    headed, labels = trained(choices, Lesson.of("xnli"), tmp_path / "labels")
+    assert_same(Lesson.of("xnli").answers(reopened(labels, Lesson.of("xnli"))), Lesson.of("xnli").answers(headed))

@@ -17,7 +17,6 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import (
-    AutoModel,
     AutoModelForMultipleChoice,
     AutoModelForQuestionAnswering,
     AutoModelForSequenceClassification,
@@ -27,7 +26,7 @@ from transformers import (
 
 from harness.checkpoints import Checkpoint, tensor_shapes
 from harness.engine.adapting import RowReader, encoder_of, prepare, row_reader
-from harness.engine.load import DTYPES, check_vocabulary, config_of, quiet
+from harness.engine.load import DTYPES, check_vocabulary, config_of, plain_model, quiet
 from harness.engine.tokenizer import SubwordTokenizer
 from harness.errors import ModelError
 from harness.formats.base import Head
@@ -332,17 +331,7 @@ def labelled(config: Any, head: Head) -> Any:
 
 def open_encoder(checkpoint: Checkpoint, config: Any) -> Any:
     """The model without a head in float32, with the pooler and the decoder of families that have one."""
-    loaded: Any = AutoModel.from_pretrained(
-        str(checkpoint.folder),
-        config=config,
-        dtype=torch.float32,
-        local_files_only=True,
-        output_loading_info=True,
-        # What does not fit is told below, by name.
-        ignore_mismatched_sizes=True,
-        trust_remote_code=False,
-    )
-    model, info = loaded
+    model, info = plain_model(checkpoint, config, torch.float32)
     all_there(checkpoint, [key for key in info["missing_keys"] if "pooler." not in key], info, "encoder")
     return model
 

@@ -200,7 +200,11 @@ def _bare(folder: Path) -> None:
     told["post_processor"] = None
     path.write_text(json.dumps(told), encoding="utf-8")
     kept = {"backend": "tokenizers", "tokenizer_class": "TokenizersBackend", "model_max_length": 128}
-    kept |= {"eos_token": "</s>", "padding_side": "left", "model_input_names": ["input_ids", "attention_mask"]}
+    kept |= {
+        "eos_token": "</s>",
+        "padding_side": "left",
+        "model_input_names": ["input_ids", "attention_mask"],
+    }
     (folder / "tokenizer_config.json").write_text(json.dumps(kept), encoding="utf-8")
 
 

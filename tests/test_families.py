@@ -79,7 +79,12 @@ QUICK = {
     "mistral": ("tagging",),
 }
 SAMPLE = DataLocation(kind="sample")
-TEXTS = ("The dog sleeps.", "Der Hund schläft heute im Garten.", "", "It goes on and on and on, until it ends. " * 6)
+TEXTS = (
+    "The dog sleeps.",
+    "Der Hund schläft heute im Garten.",
+    "",
+    "It goes on and on and on, until it ends. " * 6,
+)
 SCHEDULE = Schedule(epochs=1, batch_size=4, learning_rate=1e-3, warmup=0.0, weight_decay=0.1, max_steps=3)
 
 
@@ -94,7 +99,9 @@ EVERY = [_marked(family, name) for family in FAMILIES for name in TASKS]
 def opened(name: str) -> Checkpoint:
     """A folder as the adapter of its family, where there is one, runs it."""
     plain = open_checkpoint(name)
-    return adapted(plain, next((kind for kind in harness_encoders() if plain.family in kind.model_types), None))
+    return adapted(
+        plain, next((kind for kind in harness_encoders() if plain.family in kind.model_types), None)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +144,9 @@ class Lesson:
     @classmethod
     def of(cls, task: str) -> Lesson:
         spec = load_catalog(others=False).task(task)
-        split = next(split for split in (spec.split, *spec.splits) if sources.has_split(spec, "en", split, SAMPLE))
+        split = next(
+            split for split in (spec.split, *spec.splits) if sources.has_split(spec, "en", split, SAMPLE)
+        )
         examples: list[Any] = list(sources.read(spec, "en", split, SAMPLE, 10).examples)
         assert isinstance(spec.format, HeadFormat)
         return cls(format=spec.format.fitted(examples), examples=examples)
@@ -229,7 +238,7 @@ def test_vectors_of_every_layer_are_plain_transformers_of_the_trained_folder(
     embedder.embed(TEXTS, embedder.tokenise(TEXTS), language="en")
     plain = plain_model(saved)
     tokenizer: Any = AutoTokenizer.from_pretrained(str(saved.folder))
-    for number, text in enumerate(TEXTS):
+    for text in TEXTS:
         # A text without any token is read as one padding token, or id 0.
         ids = tokenizer(text, truncation=True, max_length=96)["input_ids"] or [tokenizer.pad_token_id or 0]
         states = states_of(plain, torch.tensor([ids]))
@@ -237,7 +246,9 @@ def test_vectors_of_every_layer_are_plain_transformers_of_the_trained_folder(
             state = states[space.layer][0]
             expected = {"mean": state.mean(dim=0), "cls": state[0], "last_token": state[-1]}[space.pooling]
             found = stores[space].get(embedder.keys([text], "en"))[0][0]
-            np.testing.assert_allclose(found, expected.numpy(), atol=2e-5, rtol=1e-4, err_msg=f"{space}: {text}")
+            np.testing.assert_allclose(
+                found, expected.numpy(), atol=2e-5, rtol=1e-4, err_msg=f"{space}: {text}"
+            )
 
 
 def plain_model(saved: Checkpoint) -> Any:
@@ -267,7 +278,8 @@ def test_a_decoder_reads_in_both_directions_only_where_that_is_asked_for(
         for given in (None, mask):
             with torch.inference_mode():
                 one, two = (
-                    encoder.model(input_ids=each, attention_mask=given).last_hidden_state for each in (ids, other)
+                    encoder.model(input_ids=each, attention_mask=given).last_hidden_state
+                    for each in (ids, other)
                 )
             assert torch.equal(one[0, :3], two[0, :3]) == (not both)
             assert torch.equal(one[1, :3], two[1, :3]) == (not both)
@@ -365,6 +377,10 @@ def test_a_decoder_that_learned_spans_can_learn_another_task(
     assert spans.head.kind == "span"
     headed, choices = trained(spans, Lesson.of("copa"), tmp_path / "choices")
     assert tensor_shapes(choices.folder).keys() == tensor_shapes(model(family).folder).keys()
-    assert_same(Lesson.of("copa").answers(reopened(choices, Lesson.of("copa"))), Lesson.of("copa").answers(headed))
+    assert_same(
+        Lesson.of("copa").answers(reopened(choices, Lesson.of("copa"))), Lesson.of("copa").answers(headed)
+    )
     headed, labels = trained(choices, Lesson.of("xnli"), tmp_path / "labels")
-    assert_same(Lesson.of("xnli").answers(reopened(labels, Lesson.of("xnli"))), Lesson.of("xnli").answers(headed))
+    assert_same(
+        Lesson.of("xnli").answers(reopened(labels, Lesson.of("xnli"))), Lesson.of("xnli").answers(headed)
+    )

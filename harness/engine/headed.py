@@ -71,6 +71,12 @@ class Headed:
     name: str
     row_reader: RowReader | None = None
 
+    @property
+    def encoder(self) -> Any:
+        """What is below the head."""
+        module: Any = self.module
+        return module.base
+
 
 class Published(nn.Module):
     """A model class of transformers; ``order`` puts its outputs into the head's order.
@@ -138,6 +144,11 @@ class Own(nn.Module):
             states = torch.tanh(self.dense(self.dropout(states)))
         scores: Tensor = self.out(self.dropout(states)).float()
         return scores
+
+    @property
+    def base(self) -> Any:
+        """The encoder inside."""
+        return self.encoder
 
     def _one(self, states: Tensor, mask: Tensor | None) -> Tensor:
         if self.reads == "first":

@@ -25,13 +25,15 @@ from harness.checkpoints import (
     Checkpoint,
     adapted,
     asked_of,
+    for_task,
     open_checkpoint,
     tensor_shapes,
 )
 from harness.engine.embed import Embedder, open_stores
 from harness.engine.headed import Headed, new_headed, open_headed, save_headed
 from harness.engine.lessons import Examples
-from harness.engine.load import load_encoder
+from harness.engine.load import hidden_states, load_encoder
+from harness.engine.multi import open_answering, open_heads, save_heads
 from harness.engine.predict import Asked, Predictor
 from harness.engine.train import Trainer
 from harness.formats.base import HeadFormat, Predictions, Reader
@@ -289,8 +291,6 @@ def test_a_decoder_reads_in_both_directions_only_where_that_is_asked_for(
 @pytest.mark.parametrize("name", ["qwen3", f"qwen3_moe{BIDIRECTIONAL}"])
 def test_a_row_comes_out_the_same_in_whatever_company(model: Callable[[str], Checkpoint], name: str) -> None:
     """Experts see matrices of enough rows, whoever chooses them."""
-    from harness.engine.load import hidden_states
-
     encoder = load_encoder(model(name), device="cpu", dtype="float32")
     ids = torch.randint(3, 3000, (200, 9), generator=torch.Generator().manual_seed(1))
     layers = range(encoder.depth + 1)
@@ -384,3 +384,28 @@ def test_a_decoder_that_learned_spans_can_learn_another_task(
     assert_same(
         Lesson.of("xnli").answers(reopened(labels, Lesson.of("xnli"))), Lesson.of("xnli").answers(headed)
     )
+
+
+@pytest.mark.parametrize("name", ["qwen3", f"qwen3_moe{BIDIRECTIONAL}"])
+def test_heads_beside_a_decoder_answer_as_they_did(
+    model: Callable[[str], Checkpoint], tmp_path: Path, name: str
+) -> None:
+    """Three heads over one decoder, as intermediate training makes them."""
+    lessons = {task: Lesson.of(task) for task in ("xnli", "xquad", "copa")}
+    source = model(name)
+    found = open_heads(source, [lesson.format.head for lesson in lessons.values()], seed=1, device="cpu")
+    for task, lesson in lessons.items():
+        lesson.learn(found.headed[lesson.format.head], tmp_path / f"work-{task}")
+    save_heads(
+        found, {lesson.format.head: [task] for task, lesson in lessons.items()}, source, tmp_path / "saved"
+    )
+    saved = opened(str(tmp_path / "saved"))
+    assert saved.config.get("is_causal", True) is (BIDIRECTIONAL not in name)
+    for task, lesson in lessons.items():
+        headed = found.headed[lesson.format.head]
+        headed.module.eval()
+        order = tuple(range(len(lesson.format.head.labels)))
+        again = open_answering(
+            for_task(saved, task), lesson.format.head, order, device="cpu", dtype="float32"
+        )
+        assert_same(lesson.answers(again), lesson.answers(headed))

@@ -218,7 +218,7 @@ def test_gradients_are_the_same_with_gradient_checkpointing(
 
 
 def test_an_encoder_without_a_linear_layer_is_refused() -> None:
-    with pytest.raises(ModelError, match="Embedding has no linear layer .* lora_rank"):
+    with pytest.raises(ModelError, match=r"Embedding has no linear layer .* lora_rank"):
         adapt(torch.nn.Embedding(3, 4), [], rank=4, alpha=None, seed=0)
 
 

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     multiple=True,
     required=True,
     metavar="[TASK=]MODEL",
-    help="A model folder, a hub id (owner/name), 'sample', or a folder of one model folder per task.",
+    help="A model folder, a hub id (owner/name), 'sample', or a folder of one model folder per task; a decoder with "
+    "+bidirectional behind it is read in both directions.",
 )
 @click.option(
     "-t", "--tasks", multiple=True, required=True, help="Tasks, suites or globs; comma-separated or repeated."

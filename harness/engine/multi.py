@@ -24,7 +24,7 @@ from harness.checkpoints import Checkpoint
 from harness.engine import headed as single
 from harness.engine.adapting import encoder_of
 from harness.engine.headed import Headed, Own, Published
-from harness.engine.load import DTYPES, quiet
+from harness.engine.load import DTYPES, config_of, quiet
 from harness.errors import ModelError
 from harness.formats.base import Head
 from harness.heads import HEAD_FACTS, HEAD_WEIGHTS, HEADS, CarriedHead, head_name
@@ -129,7 +129,7 @@ def open_heads(
         ModelError: The folder cannot be opened, weights of the encoder are missing, or a stored head does not fit.
     """
     with quiet(parent):
-        config = single.config_of(parent)
+        config = config_of(parent)
         config.dtype = torch.float32
         if dropout is not None:
             single.set_dropout(parent, config, dropout, own=True)
@@ -256,7 +256,7 @@ def _open_beside(
     carried = checkpoint.head
     assert carried is not None
     with quiet(checkpoint):
-        config = single.config_of(checkpoint)
+        config = config_of(checkpoint)
         encoder = single.open_encoder(checkpoint, config).float()
         module, _ = _module(checkpoint, encoder, config, head_of(carried), None)
         _take_up(module, encoder, carried)

@@ -150,7 +150,7 @@ class QwenExperts(Qwen3MoeExperts):
         """As the parent's: ``(tokens, size)``, ``(tokens, chosen)``, ``(tokens, chosen)`` to ``(tokens, size)``."""
         least = self.least_rows()
         if torch.is_grad_enabled() or least <= 1:
-            return super().forward(hidden_states, top_k_index, top_k_weights)  # type: ignore[no-any-return]
+            return super().forward(hidden_states, top_k_index, top_k_weights)
         gates = hidden_states.new_zeros(len(hidden_states), self.num_experts)
         gates = gates.scatter(1, top_k_index, top_k_weights.to(gates.dtype))
         experts = [partial(self._expert, number) for number in range(self.num_experts)]

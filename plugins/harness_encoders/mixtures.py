@@ -145,6 +145,10 @@ class QwenExperts(Qwen3MoeExperts):
     """
 
     least_rows: Callable[[], int]
+    num_experts: int
+    gate_up_proj: nn.Parameter
+    down_proj: nn.Parameter
+    act_fn: Callable[[Tensor], Tensor]
 
     def forward(self, hidden_states: Tensor, top_k_index: Tensor, top_k_weights: Tensor) -> Tensor:
         """As the parent's: ``(tokens, size)``, ``(tokens, chosen)``, ``(tokens, chosen)`` to ``(tokens, size)``."""

@@ -41,7 +41,7 @@ _VERSIONS = ("torch", "transformers", "tokenizers", "datasets", "faiss-cpu", "nu
 
 
 _ALLOWED: Mapping[str, tuple[str | None, ...]] = {
-    "pooling": (None, "mean", "cls"),
+    "pooling": (None, "mean", "cls", "last_token"),
     "dtype": ("auto", "float32", "bfloat16", "float16"),
     "overwrite": ("missing", "always", "never"),
 }
@@ -60,7 +60,7 @@ class Request:
     changes: Sequence[str] = ()
     protocol: str | None = None
     layer: str | None = None
-    pooling: Literal["mean", "cls"] | None = None
+    pooling: Literal["mean", "cls", "last_token"] | None = None
     special_tokens: bool = True
     max_length: int | None = None
     device: str = "auto"
@@ -104,7 +104,7 @@ class Options(TypedDict, total=False):
     changes: Sequence[str] | str
     protocol: str | None
     layer: str | int | None
-    pooling: Literal["mean", "cls"] | None
+    pooling: Literal["mean", "cls", "last_token"] | None
     special_tokens: bool
     max_length: int | None
     device: str

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness import digests
-from harness.checkpoints import open_checkpoint
+from harness.checkpoints import asked_of, open_checkpoint
 from harness.errors import ModelError, UsageError
 from harness.recipes import Recipe, cells, prefix_id
 
@@ -78,7 +78,7 @@ def _contents(recipe: Recipe) -> dict[str, str]:
 def _content(model: str) -> str:
     """The digest of a model folder; the name of what is none, and of one that cannot be opened."""
     # Built-in models follow the harness and are made when they are first used.
-    if re.fullmatch(r"sample(-[\w-]+)?", model) or not Path(model).is_dir():
+    if re.fullmatch(r"sample(-[\w-]+)?", model) or not Path(asked_of(model)[0]).is_dir():
         return model
     try:
         found = open_checkpoint(model)

@@ -45,6 +45,8 @@ _TOKENIZER_FILES = (
 _DEPTH = ("num_hidden_layers", "num_layers", "n_layers", "n_layer", "encoder_layers")
 # RoBERTa's relatives number positions from the padding token's id + 1, so that many positions are never used.
 _OFFSET_POSITIONS = ("roberta", "xlm-roberta", "xlm-roberta-xl", "xmod", "camembert", "roberta-prelayernorm")
+# What a model's name may end in, and the change to its configuration that asks transformers for it.
+BIDIRECTIONAL, _BOTH_WAYS = "+bidirectional", {"is_causal": False}
 # These look at distances between tokens, so their position table does not limit the length.
 _RELATIVE_POSITIONS = ("deberta", "deberta-v2", "t5", "mt5", "umt5", "switch_transformers", "longt5")
 _POOLING = {
@@ -65,7 +67,8 @@ class Checkpoint:
         name: As the user gave it.
         folder: Where the encoder's files are (inside a sentence-transformers folder it may be a sub-folder).
         revision: Commit hash on the hub, or None for a local folder.
-        config: Content of config.json.
+        config: Content of config.json, with ``asked`` in it.
+        asked: Keys of the configuration that the user wants to be other than in the file; see :func:`asked_of`.
         weights: Digest of weights, configuration and pooling modules.
         tokenizer: Digest of the tokenizer's files.
         pooling: A sentence-transformers folder's own pooling, or None.
@@ -90,6 +93,12 @@ class Checkpoint:
     heads: Mapping[str, CarriedHead] = field(default_factory=dict)
     lineage: tuple[Mapping[str, Any], ...] = ()
     adapter: EncoderAdapter | None = None
+    asked: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def decoder(self) -> bool:
+        """Whether it is a decoder that is read as an encoder: its heads read the last token."""
+        return self.adapter is not None and self.adapter.decoder
 
     @property
     def depth(self) -> int:
@@ -119,24 +128,43 @@ class Checkpoint:
         return reads(self.config) if reads is not None else None
 
 
+def asked_of(name: str) -> tuple[str, Mapping[str, Any]]:
+    """The name of a model without what it asks for, and that as changes to the configuration.
+
+    >>> asked_of("Qwen/Qwen3-0.6B+bidirectional")
+    ('Qwen/Qwen3-0.6B', {'is_causal': False})
+    >>> asked_of("xlm-roberta-base")
+    ('xlm-roberta-base', {})
+    """
+    if name.endswith(BIDIRECTIONAL) and not Path(name).is_dir():
+        return name.removesuffix(BIDIRECTIONAL), dict(_BOTH_WAYS)
+    return name, {}
+
+
 def open_checkpoint(name: str, *, revision: str | None = None, offline: bool = False) -> Checkpoint:
     """Find a model folder, or fetch one from the hub, and check that it is whole.
+
+    Args:
+        name: A folder or an id on the hub; ``+bidirectional`` behind it has a decoder read in both directions.
+        revision: On the hub.
+        offline: Whether only what is cached is looked at.
 
     Raises:
         ModelError: No such folder or repository, or a part is missing or cut short.
     """
-    root, found_revision = _locate(name, revision, offline)
+    plain, asked = asked_of(name)
+    root, found_revision = _locate(plain, revision, offline)
     try:
-        return _described(name, root, found_revision)
+        return _described(name, root, found_revision, asked)
     except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise ModelError(f"{root}: damaged or not readable ({type(error).__name__}: {error})") from error
 
 
-def _described(name: str, root: Path, revision: str | None) -> Checkpoint:
+def _described(name: str, root: Path, revision: str | None, asked: Mapping[str, Any]) -> Checkpoint:
     modules = _modules(root)
     first = next((module for module in modules if module["type"].endswith("Transformer")), None)
     folder = root / str(first["path"]) if first else root
-    config = _config(folder)
+    config = {**_config(folder), **asked}
     weights = _weight_files(folder)
     if not any((folder / file).is_file() for file in _TOKENIZERS):
         raise ModelError(
@@ -156,6 +184,7 @@ def _described(name: str, root: Path, revision: str | None) -> Checkpoint:
         head=carried_head(folder, config),
         heads=heads_beside(folder),
         lineage=_lineage(folder),
+        asked=asked,
     )
 
 
@@ -163,8 +192,14 @@ def adapted(checkpoint: Checkpoint, adapter: EncoderAdapter | None) -> Checkpoin
     """The checkpoint as its family's adapter runs it, which is another model to caches; the same where there is none.
 
     Raises:
-        ModelError: The adapter does not get along with its configuration.
+        ModelError: The adapter does not get along with its configuration, or something is asked for that is none of the
+            family's ways.
     """
+    if checkpoint.asked and not (adapter is not None and adapter.decoder):
+        raise ModelError(
+            f"{checkpoint.name}: {BIDIRECTIONAL} is for decoders that an adapter names, and {checkpoint.family} is none; "
+            "leave it out, for an encoder reads in both directions anyway"
+        )
     if adapter is None or checkpoint.adapter is not None:
         return checkpoint
     weights = digests.of_value([checkpoint.weights, adapter.name, adapter.version], 32)

@@ -69,6 +69,10 @@ class EncoderAdapter:
             takes ``requires_grad`` from what must not be trained. The second argument gives the number of rows that a
             matrix product needs for each of them to come out the same in whatever company.
         chance: Names in the configuration of what is random in training besides dropout; set to 0 where dropout is 0.
+        decoder: Whether it is a decoder, which reads from left to right unless its configuration says ``"is_causal": false``
+            (``--model NAME+bidirectional``). The heads that the harness trains on one read the last token.
+        separates: Whether the harness puts a separator (else the end token) between two texts where the family's tokenizer
+            puts nothing.
         languages: Configuration to the languages for which the model has parts, None for a family without such parts.
         notes: What a user should know of how the family is run, in a sentence or two.
     """
@@ -79,6 +83,8 @@ class EncoderAdapter:
     encoder_of: Callable[[Any], Any] | None = None
     prepare: Callable[[Any, Callable[[], int]], None] = nothing
     chance: tuple[str, ...] = ()
+    decoder: bool = False
+    separates: bool = False
     languages: Callable[[Mapping[str, Any]], Languages] | None = None
     notes: str = ""
 

@@ -5,6 +5,7 @@ Knows tasks' training values and the user's changes to them; imports no torch.
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -123,10 +124,24 @@ class PhasePlanner:
 
 
 def changed_schedule(schedule: Schedule, values: Mapping[str, Any]) -> Schedule:
-    """A schedule with changed values, which are the user's and no longer ours; what is no part of it is left aside."""
+    """A schedule with changed values, which are the user's and no longer ours; what is no part of it is left aside.
+
+    Raises:
+        UsageError: It wants low-rank adapters and peft is not there, or their alpha without a rank.
+    """
     names = {item.name for item in fields(Schedule)}
     ours = tuple(name for name in schedule.ours if name not in values)
-    return replace(schedule, ours=ours, **{name: value for name, value in values.items() if name in names})
+    changed = replace(schedule, ours=ours, **{name: value for name, value in values.items() if name in names})
+    if changed.lora_alpha is not None and changed.lora_rank is None:
+        raise UsageError(
+            "hyper-parameter lora_alpha: belongs to low-rank adapters; give lora_rank too, e.g. 8"
+        )
+    if changed.lora_rank is not None and importlib.util.find_spec("peft") is None:
+        raise UsageError(
+            "hyper-parameter lora_rank: needs the package peft, which is not installed; install "
+            "'crosslingual-transfer-harness[lora]', or leave lora_rank out"
+        )
+    return changed
 
 
 def to_learn(asker: str, source: TaskSpec, training: Training, wanted: TrainFrom | None) -> Taught:

@@ -203,6 +203,8 @@ class Phase:
         left = {"ours", "epochs", "batch_size", "select_limit"}
         if not any(course.select for course in self.courses):
             left |= {"evaluate_every", "patience"}
+        if self.schedule.lora_rank is None:
+            left |= {"lora_rank", "lora_alpha"}
         schedule = {name: value for name, value in asdict(self.schedule).items() if name not in left}
         heads = {name: head.digest for name, head in sorted(self.parent.heads.items())}
         return {

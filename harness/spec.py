@@ -144,6 +144,9 @@ class Schedule:
         select_limit: Examples of the selection set that are scored, None for all.
         dropout: Instead of the model's own, None for that.
         max_steps: Steps at most, None for what epochs say.
+        lora_rank: Of low-rank adapters in the encoder's linear layers, which are then all of it that is trained; None for
+            training the whole encoder.
+        lora_alpha: Over the rank, the factor of what adapters add; None for the rank itself, so that it is 1.
         ours: Names of values that no published source gives.
     """
 
@@ -160,6 +163,8 @@ class Schedule:
     select_limit: int | None = None
     dropout: float | None = None
     max_steps: int | None = None
+    lora_rank: int | None = None
+    lora_alpha: float | None = None
     ours: tuple[str, ...] = ()
 
 

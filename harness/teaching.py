@@ -126,6 +126,8 @@ _HYPER: Mapping[str, Callable[[str], Any]] = {
     "dropout": _number(float, below=1.0, none=True),
     "max_steps": _number(int, least=1, none=True),
     "max_length": _number(int, least=3),
+    "lora_rank": lambda text: _number(int)(text) or None,
+    "lora_alpha": _number(float, least=1e-6),
     "select": lambda text: {"last": None}[text],
 }
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from harness.checkpoints import FACTS_VERSION
 from harness.courses import Exam
+from harness.engine.lora import Adapted
 from harness.engine.session import Compute
 from harness.engine.train import Trainer
 from harness.engine.trainstate import Progress
@@ -32,6 +33,7 @@ class Told:
         progress: What was done; ``trainer`` what did it.
         fresh: Heads whose first weights were random.
         compute: On what it ran.
+        adapted: The encoder's low-rank adapters, None where it was trained whole.
     """
 
     phase: Phase
@@ -39,6 +41,7 @@ class Told:
     trainer: Trainer
     fresh: frozenset[Head]
     compute: Compute
+    adapted: Adapted | None = None
 
 
 def training_facts(told: Told, exams: Sequence[tuple[Exam, float]]) -> dict[str, Any]:
@@ -62,6 +65,7 @@ def training_facts(told: Told, exams: Sequence[tuple[Exam, float]]) -> dict[str,
         },
         "ours": list(phase.schedule.ours),
         "changed": dict(phase.changes),
+        "lora": None if told.adapted is None else told.adapted.facts,
         "seed": phase.seed,
         "device": told.compute.device,
         "dtype": phase.dtype,

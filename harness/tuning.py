@@ -20,7 +20,9 @@ from safetensors import SafetensorError
 from harness import files
 from harness.checkpoints import FACTS, Checkpoint, adapted, open_checkpoint
 from harness.courses import Exam, School, exam_of, lesson_of, selection
+from harness.engine.adapting import encoder_of
 from harness.engine.headed import Headed, new_headed, save_headed
+from harness.engine.lora import Adapted, adapt
 from harness.engine.multi import open_heads, save_heads
 from harness.engine.session import Compute
 from harness.engine.train import Hooks, Trainer
@@ -108,6 +110,7 @@ def _opened(phase: Phase, folder: Path) -> Tuned:
         "data": phase.learn.data,
         "steps": steps,
         "best_step": best["step"] if best else None,
+        **({"lora": told["lora"]} if told.get("lora") else {}),
     }
     return Tuned(checkpoint=checkpoint, facts=facts)
 
@@ -127,8 +130,9 @@ def _train(
     models = _models(phase, compute)
     if compute.gradient_checkpointing:
         for headed in models.by_head.values():
-            _checkpoint_gradients(headed)
+            checkpoint_gradients(headed)
     lessons = [lesson_of(course, models.by_head[course.format.head], school) for course in phase.courses]
+    low_rank = _low_rank(phase, models)
     trainer = Trainer(
         lessons=lessons,
         schedule=phase.schedule,
@@ -149,7 +153,16 @@ def _train(
         progress = trainer.run()
     except ModelError as error:
         raise ModelError(f"training {phase.parent.name} on {phase.name}: {error}") from error
-    told = Told(phase=phase, progress=progress, trainer=trainer, fresh=models.fresh, compute=compute)
+    if low_rank is not None:
+        low_rank.merge()
+    told = Told(
+        phase=phase,
+        progress=progress,
+        trainer=trainer,
+        fresh=models.fresh,
+        compute=compute,
+        adapted=low_rank,
+    )
     _finish(folder, models.save, training_facts(told, _exams(phase, models, school)))
     shutil.rmtree(work, ignore_errors=True)
 
@@ -160,11 +173,13 @@ class _Models:
 
     Attributes:
         by_head: The model that ends in each head.
+        encoder: What they share.
         fresh: Heads whose first weights were random.
         save: Writes all of it into a folder.
     """
 
     by_head: Mapping[Head, Headed]
+    encoder: Any
     fresh: frozenset[Head]
     save: Callable[[Path], None]
 
@@ -176,6 +191,7 @@ def _models(phase: Phase, compute: Compute) -> _Models:
         single = new_headed(phase.parent, heads[0], seed=phase.seed, device=compute.device, dropout=dropout)
         return _Models(
             by_head={heads[0]: single},
+            encoder=single.encoder,
             fresh=frozenset(heads),
             save=lambda folder: save_headed(single, phase.parent, folder),
         )
@@ -189,9 +205,19 @@ def _models(phase: Phase, compute: Compute) -> _Models:
         tasks.setdefault(course.format.head, []).append(course.learn.task.name)
     return _Models(
         by_head=found.headed,
+        encoder=encoder_of(phase.parent, found.encoder),
         fresh=found.fresh,
         save=lambda folder: save_heads(found, tasks, phase.parent, folder),
     )
+
+
+def _low_rank(phase: Phase, models: _Models) -> Adapted | None:
+    """Low-rank adapters in the encoder, where the schedule wants them."""
+    rank, alpha = phase.schedule.lora_rank, phase.schedule.lora_alpha
+    if rank is None:
+        return None
+    modules = [models.by_head[course.format.head].module for course in phase.courses]
+    return adapt(models.encoder, modules, rank=rank, alpha=alpha, seed=phase.seed)
 
 
 def _exams(phase: Phase, models: _Models, school: School) -> list[tuple[Exam, float]]:
@@ -229,7 +255,8 @@ def _earlier_lengths(phase: Phase) -> dict[str, int]:
     }
 
 
-def _checkpoint_gradients(headed: Headed) -> None:
+def checkpoint_gradients(headed: Headed) -> None:
+    """Have a model compute states again on the way back instead of keeping them, where its class knows how to."""
     for module in headed.module.children():
         # transformers is renaming the method; the old name warns where the new one is there.
         names = ("activation_checkpointing_enable", "gradient_checkpointing_enable")

@@ -18,12 +18,14 @@ from harness.home import ADVICE, home
 
 def checkpoint_of(name: str, *, revision: str | None = None, offline: bool = False) -> Checkpoint:
     """The checkpoint that a value of ``--model`` names: a folder, a hub id, or a built-in one; raises ModelError."""
-    built_in = name in NAMES or (
-        name.startswith(f"{SAMPLE}-") and "/" not in name and not Path(name).is_dir()
+    plain, _ = checkpoints.asked_of(name)
+    built_in = plain in NAMES or (
+        plain.startswith(f"{SAMPLE}-") and "/" not in plain and not Path(plain).is_dir()
     )
     if not built_in:
         return checkpoints.open_checkpoint(name, revision=revision, offline=offline)
-    return replace(checkpoints.open_checkpoint(str(sample_checkpoint(home(), name))), name=name)
+    folder = f"{sample_checkpoint(home(), plain)}{name.removeprefix(plain)}"
+    return replace(checkpoints.open_checkpoint(folder), name=name)
 
 
 def compute_of(

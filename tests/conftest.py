@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -98,15 +99,63 @@ _SMALL: dict[str, Any] = {
 _ROBERTA: dict[str, Any] = {**_SMALL, "max_position_embeddings": 130, "type_vocab_size": 1}
 _MARKS: dict[str, Any] = {"cls_token_id": 0, "sep_token_id": 2, "bos_token_id": 0, "eos_token_id": 2}
 _T5: dict[str, Any] = {"vocab_size": 3400, "d_model": 32, "d_kv": 8, "num_heads": 4, "d_ff": 64}
+_EXPERTS: dict[str, Any] = {"vocab_size": 3400, "d_model": 32, "pad_token_id": 1, "num_experts": 4}
+# A decoder as it comes: no token to pad with, and none that begins a text.
+_DECODER: dict[str, Any] = {
+    **_SMALL,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "max_position_embeddings": 128,
+    "pad_token_id": None,
+    "bos_token_id": None,
+    "eos_token_id": 2,
+}
+_DECODERS = ("qwen3", "qwen3_moe", "qwen2", "llama", "mistral")
 _FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "bert": ("Bert", _SMALL),
     "xlm-roberta": ("XLMRoberta", _ROBERTA),
+    "xlm-roberta-xl": ("XLMRobertaXL", _ROBERTA),
     "xmod": ("Xmod", {**_ROBERTA, "languages": ["de_DE", "en_XX"]}),
     "rembert": ("RemBert", {**_SMALL, "input_embedding_size": 16}),
     "deberta-v2": ("DebertaV2", {**_SMALL, "relative_attention": True, "pos_att_type": ["p2c", "c2p"]}),
     "modernbert": ("ModernBert", {**_SMALL, **_MARKS}),
     "eurobert": ("EuroBert", {**_SMALL, **_MARKS, "num_key_value_heads": 4}),
     "mt5": ("MT5", {**_T5, "num_layers": 2, "pad_token_id": 1}),
+    "switch_transformers": (
+        "SwitchTransformers",
+        {
+            **_T5,
+            **_EXPERTS,
+            "num_layers": 2,
+            "num_sparse_encoder_layers": 1,
+            "num_decoder_layers": 1,
+            "num_sparse_decoder_layers": 0,
+            "expert_capacity": 64,
+        },
+    ),
+    "nllb-moe": (
+        "NllbMoe",
+        {
+            **_EXPERTS,
+            "encoder_layers": 2,
+            "decoder_layers": 1,
+            "encoder_attention_heads": 4,
+            "decoder_attention_heads": 4,
+            "encoder_ffn_dim": 64,
+            "decoder_ffn_dim": 64,
+            "encoder_sparse_step": 2,
+            "decoder_sparse_step": 0,
+            "max_position_embeddings": 130,
+        },
+    ),
+    "qwen3": ("Qwen3", _DECODER),
+    "qwen3_moe": (
+        "Qwen3Moe",
+        {**_DECODER, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32},
+    ),
+    "qwen2": ("Qwen2", {name: value for name, value in _DECODER.items() if name != "head_dim"}),
+    "llama": ("Llama", _DECODER),
+    "mistral": ("Mistral", _DECODER),
 }
 
 
@@ -140,6 +189,23 @@ def _write(family: str, kind: str, changes: dict[str, Any], tokenizer: Path, tar
         getattr(transformers, f"{stem}{kind}")(config).save_pretrained(target)
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(tokenizer / name, target / name)
+    if family in _DECODERS:
+        _bare(target)
+
+
+def _bare(folder: Path) -> None:
+    """Leave of a tokenizer what a decoder's has: an end token that is put nowhere, and padding on the left."""
+    path = folder / "tokenizer.json"
+    told = json.loads(path.read_text(encoding="utf-8"))
+    told["post_processor"] = None
+    path.write_text(json.dumps(told), encoding="utf-8")
+    kept = {"backend": "tokenizers", "tokenizer_class": "TokenizersBackend", "model_max_length": 128}
+    kept |= {
+        "eos_token": "</s>",
+        "padding_side": "left",
+        "model_input_names": ["input_ids", "attention_mask"],
+    }
+    (folder / "tokenizer_config.json").write_text(json.dumps(kept), encoding="utf-8")
 
 
 @pytest.fixture(scope="session")

@@ -225,7 +225,10 @@ def test_a_built_in_model_that_there_is_not_is_told_with_those_that_there_are(
     ended = carry_out(cells(tmp_path / "experiment", unknown)[0], Told())
     assert ended.status == "failed"
     assert f"no built-in model '{name}'" in ended.error
-    assert "sample, sample-mt5, sample-xmod, sample-switch, sample-nllb-moe" in ended.error
+    assert (
+        "sample, sample-mt5, sample-xmod, sample-switch, sample-nllb-moe, sample-qwen3, sample-qwen3-moe"
+        in ended.error
+    )
 
 
 def test_training_data_that_is_not_there_fails_the_cell(home: Path, tmp_path: Path) -> None:

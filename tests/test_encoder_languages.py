@@ -415,7 +415,7 @@ def test_what_is_wrong_with_an_adapter_is_told(tmp_path: Path, text: str, words:
 
 def test_adapters_are_values_that_need_no_torch() -> None:
     """Looking at plugins stays quick."""
-    code = "import sys, harness_encoders.adapters as a; assert len(a.harness_encoders()) == 3; print('torch' in sys.modules)"
+    code = "import sys, harness_encoders.adapters as a; assert len(a.harness_encoders()) == 5; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "False"
     assert all(adapter.notes for adapter in harness_encoders())

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     multiple=True,
     required=True,
     metavar="[TASK=]MODEL",
-    help="A model folder, a hub id (owner/name), 'sample', or a folder of one model folder per task.",
+    help="A model folder, a hub id (owner/name), 'sample', or a folder of one model folder per task; a decoder with "
+    "+bidirectional behind it is read in both directions.",
 )
 @click.option(
     "-t", "--tasks", multiple=True, required=True, help="Tasks, suites or globs; comma-separated or repeated."
@@ -58,7 +59,9 @@ if TYPE_CHECKING:
 )
 @click.option("--layer", help="Hidden state: a number, 'last', 'middle' (XTREME's), or 'all'.")
 @click.option(
-    "--pooling", type=click.Choice(["mean", "cls"]), help="Default: the model's own, else the protocol's."
+    "--pooling",
+    type=click.Choice(["mean", "cls", "last_token"]),
+    help="Default: the model's own, else the protocol's.",
 )
 @click.option(
     "--skip-special-tokens", is_flag=True, help="Leave <s> and </s> out of the mean (XTREME keeps them)."
@@ -251,10 +254,11 @@ def _phase_line(phase: Phase) -> str:
     )
     chosen = f"chosen on {phase.select.name}" if phase.select is not None else "last checkpoint"
     ours = f"; ours: {', '.join(phase.schedule.ours)}" if phase.schedule.ours else ""
+    lora = f"low-rank adapters of rank {phase.schedule.lora_rank}, " if phase.schedule.lora_rank else ""
     return (
         f"{phase.key}: a {phase.format.head.kind} head on {phase.parent.name}{before}, learned from {phase.learn.name} "
         f"({phase.learn.language}, {phase.learn.examples} examples), {state}, {chosen}, "
-        f"learning rate {phase.schedule.learning_rate:g}, seed {phase.seed}{ours}"
+        f"{lora}learning rate {phase.schedule.learning_rate:g}, seed {phase.seed}{ours}"
     )
 
 

@@ -51,6 +51,8 @@ def lines_of(lineage: tuple[Mapping[str, Any], ...], weights: str) -> list[str]:
 def _phase_lines(number: int, told: Mapping[str, Any]) -> list[str]:
     schedule = told["schedule"]
     rate = f"rate {schedule['learning_rate']:g}, warm-up {schedule['warmup']:g}"
+    if told.get("lora"):
+        rate += f", low-rank adapters of rank {told['lora']['rank']} (merged)"
     how = f"{told['steps']} steps, seed {told['seed']}, {told['dtype']}, {rate}, {told['finished']}"
     lines = [f"phase {number} {told['kind']}, recipe {told['key']}: {how}"]
     for course in told["courses"]:

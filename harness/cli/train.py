@@ -18,7 +18,12 @@ _OWN = ("output", "data", "protocol", "seed", "revision", "offline", "overwrite"
 
 
 @click.command()
-@click.option("-m", "--model", required=True, help="A model folder, a hub id, 'sample', or new:…")
+@click.option(
+    "-m",
+    "--model",
+    required=True,
+    help="A model folder, a hub id, 'sample', or new:…; +bidirectional as in harness eval.",
+)
 @click.option(
     "-t", "--tasks", multiple=True, required=True, help="What is learned; comma-separated or repeated."
 )

@@ -17,8 +17,6 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import (
-    AutoConfig,
-    AutoModel,
     AutoModelForMultipleChoice,
     AutoModelForQuestionAnswering,
     AutoModelForSequenceClassification,
@@ -28,7 +26,7 @@ from transformers import (
 
 from harness.checkpoints import Checkpoint, tensor_shapes
 from harness.engine.adapting import RowReader, encoder_of, prepare, row_reader
-from harness.engine.load import DTYPES, check_vocabulary, quiet
+from harness.engine.load import DTYPES, check_vocabulary, config_of, plain_model, quiet
 from harness.engine.tokenizer import SubwordTokenizer
 from harness.errors import ModelError
 from harness.formats.base import Head
@@ -73,36 +71,58 @@ class Headed:
     name: str
     row_reader: RowReader | None = None
 
+    @property
+    def encoder(self) -> Any:
+        """What is below the head."""
+        module: Any = self.module
+        return module.base
+
 
 class Published(nn.Module):
-    """A model class of transformers; ``order`` puts its outputs into the head's order."""
+    """A model class of transformers; ``order`` puts its outputs into the head's order.
 
-    def __init__(self, model: Any, head: Head, order: tuple[int, ...]) -> None:
+    A decoder's pooled head reads the last token of a row. The class takes for that the last one that is not the padding
+    token, which may be another one: some tokenizers pad with the token that ends a text, and some have none to pad with.
+    So here the mask says where a row ends.
+    """
+
+    def __init__(self, model: Any, head: Head, order: tuple[int, ...], *, decoder: bool) -> None:
         super().__init__()
         self.model = model
         self._span, self._choice = head.kind == "span", head.kind == "choice"
+        self._last = decoder and head.kind == "pooled"
         self._order = list(order)
 
     def forward(self, ids: Tensor, mask: Tensor | None, segments: Tensor | None) -> Tensor:
         inputs = inputs_of(ids, mask, segments)
+        if self._last:
+            states = self.base(**inputs).last_hidden_state
+            return self._ordered(self.model.score(last_token(states, mask)).float())
         if self._choice:  # transformers wants (examples, choices, length); here each row stands for itself
             inputs = {name: value[:, None] for name, value in inputs.items()}
         output = self.model(**inputs)
         if self._span:
             return torch.stack([output.start_logits, output.end_logits], dim=-1).float()
-        scores: Tensor = output.logits.float()
+        return self._ordered(output.logits.float())
+
+    @property
+    def base(self) -> Any:
+        """The encoder inside."""
+        return getattr(self.model, self.model.base_model_prefix)
+
+    def _ordered(self, scores: Tensor) -> Tensor:
         return scores if self._order == sorted(self._order) else scores[..., self._order]
 
 
 class Own(nn.Module):
     """The harness's own head over a bare encoder.
 
-    A pooled head is dropout, a square layer with tanh, dropout and a linear layer over the first token (RoBERTa's), or
-    over the mean where the tokenizer puts no special token first (T5); a token or span head is dropout and one layer.
+    A pooled head is dropout, a square layer with tanh, dropout and a linear layer over what :func:`reads_of` says; a token
+    or span head is dropout and one layer.
     """
 
     def __init__(
-        self, checkpoint: Checkpoint, whole: Any, head: Head, *, mean: bool, dropout: float | None = None
+        self, checkpoint: Checkpoint, whole: Any, head: Head, *, reads: str, dropout: float | None = None
     ) -> None:
         super().__init__()
         encoder = encoder_of(checkpoint, whole)
@@ -110,7 +130,7 @@ class Own(nn.Module):
         self.encoder = encoder
         # The model that is written, with the decoder of an encoder-decoder; in a list, so that it is no part of this one.
         self.whole = [whole]
-        self._pooled, self._mean = head.kind in ("pooled", "choice"), mean
+        self._pooled, self.reads = head.kind in ("pooled", "choice"), reads
         own = [getattr(encoder.config, name, None) for name in ("hidden_dropout_prob", "dropout_rate")]
         rates = [dropout, *own]
         self.dropout = nn.Dropout(next((float(rate) for rate in rates if rate is not None), 0.1))
@@ -125,9 +145,16 @@ class Own(nn.Module):
         scores: Tensor = self.out(self.dropout(states)).float()
         return scores
 
+    @property
+    def base(self) -> Any:
+        """The encoder inside."""
+        return self.encoder
+
     def _one(self, states: Tensor, mask: Tensor | None) -> Tensor:
-        if not self._mean:
+        if self.reads == "first":
             return states[:, 0]
+        if self.reads == "last":
+            return last_token(states, mask)
         if mask is None:
             return states.mean(dim=1)
         weights = mask.to(states.dtype)[:, :, None]
@@ -143,6 +170,13 @@ class Own(nn.Module):
     def head_state(self) -> dict[str, Tensor]:
         """The head's tensors alone."""
         return {name: value for name, value in self.state_dict().items() if not name.startswith("encoder.")}
+
+
+def last_token(states: Tensor, mask: Tensor | None) -> Tensor:
+    """The state of each row's last token, ``(rows, length, size)`` to ``(rows, size)``; padding stands behind it."""
+    if mask is None:
+        return states[:, -1]
+    return states[torch.arange(len(states), device=states.device), mask.sum(dim=1) - 1]
 
 
 def inputs_of(ids: Tensor, mask: Tensor | None, segments: Tensor | None) -> dict[str, Tensor]:
@@ -190,7 +224,8 @@ def open_headed(
         if carried is not None and carried.own:
             module: nn.Module = _open_own(checkpoint, head, order, DTYPES[dtype])
         else:
-            module = Published(_open_published(checkpoint, head, DTYPES[dtype]), head, order)
+            model = _open_published(checkpoint, head, DTYPES[dtype])
+            module = Published(model, head, order, decoder=checkpoint.decoder)
         return headed_of(checkpoint, head, module.to(device).eval(), device, DTYPES[dtype])
 
 
@@ -271,7 +306,9 @@ def headed_of(
     return Headed(
         module=module,
         head=head,
-        tokenizer=SubwordTokenizer(tokenizer, segments=_segments(checkpoint)),
+        tokenizer=SubwordTokenizer(
+            tokenizer, segments=_segments(checkpoint), separates=_separates(checkpoint)
+        ),
         device=torch.device(device),
         dtype=dtype,
         name=checkpoint.name,
@@ -284,8 +321,8 @@ def _segments(checkpoint: Checkpoint) -> bool:
     return int(checkpoint.config.get("type_vocab_size") or 0) > 1
 
 
-def config_of(checkpoint: Checkpoint) -> Any:
-    return AutoConfig.from_pretrained(str(checkpoint.folder), local_files_only=True, trust_remote_code=False)
+def _separates(checkpoint: Checkpoint) -> bool:
+    return checkpoint.adapter is not None and checkpoint.adapter.separates
 
 
 def has_class(config: Any, head: Head) -> bool:
@@ -305,17 +342,7 @@ def labelled(config: Any, head: Head) -> Any:
 
 def open_encoder(checkpoint: Checkpoint, config: Any) -> Any:
     """The model without a head in float32, with the pooler and the decoder of families that have one."""
-    loaded: Any = AutoModel.from_pretrained(
-        str(checkpoint.folder),
-        config=config,
-        dtype=torch.float32,
-        local_files_only=True,
-        output_loading_info=True,
-        # What does not fit is told below, by name.
-        ignore_mismatched_sizes=True,
-        trust_remote_code=False,
-    )
-    model, info = loaded
+    model, info = plain_model(checkpoint, config, torch.float32)
     all_there(checkpoint, [key for key in info["missing_keys"] if "pooler." not in key], info, "encoder")
     return model
 
@@ -331,7 +358,7 @@ def all_there(checkpoint: Checkpoint, missing: list[str], info: Any, what: str) 
 
 def fresh(encoder: Any, config: Any, head: Head, checkpoint: Checkpoint, dropout: float | None) -> nn.Module:
     if not has_class(config, head):
-        return Own(checkpoint, encoder, head, mean=no_first_token(checkpoint), dropout=dropout)
+        return Own(checkpoint, encoder, head, reads=reads_of(checkpoint), dropout=dropout)
     model: Any = CLASSES[head.kind].from_config(labelled(config, head))
     base = getattr(model, model.base_model_prefix)
     state = encoder.state_dict()
@@ -342,7 +369,7 @@ def fresh(encoder: Any, config: Any, head: Head, checkpoint: Checkpoint, dropout
             f"{checkpoint.folder}: the encoder does not fit its own class; {', '.join(left[:5])}"
         )
     set_language(base, config)
-    return Published(model, head, tuple(range(head.size)))
+    return Published(model, head, tuple(range(head.size)), decoder=checkpoint.decoder)
 
 
 def set_language(base: Any, config: Any) -> None:
@@ -352,11 +379,18 @@ def set_language(base: Any, config: Any) -> None:
         base.set_default_language("en_XX" if "en_XX" in known else known[0])
 
 
-def no_first_token(checkpoint: Checkpoint) -> bool:
+def reads_of(checkpoint: Checkpoint) -> str:
+    """What the harness's own pooled head reads of a row.
+
+    The ``first`` token, as RoBERTa's does; the ``mean``, where the tokenizer puts no special token first (T5); the
+    ``last`` token of a decoder, whose first one sees nothing but itself.
+    """
+    if checkpoint.decoder:
+        return "last"
     tokenizer: Any = AutoTokenizer.from_pretrained(
         str(checkpoint.folder), local_files_only=True, trust_remote_code=False
     )
-    return not SubwordTokenizer(tokenizer, segments=False).template.single[0]
+    return "first" if SubwordTokenizer(tokenizer, segments=False).template.single[0] else "mean"
 
 
 def _open_published(checkpoint: Checkpoint, head: Head, dtype: torch.dtype) -> Any:
@@ -388,7 +422,9 @@ def _open_own(checkpoint: Checkpoint, head: Head, order: tuple[int, ...], dtype:
 
     config = config_of(checkpoint)
     told = json.loads((checkpoint.folder / OWN_HEAD).read_text(encoding="utf-8"))
-    module = Own(checkpoint, open_encoder(checkpoint, config), head, mean=bool(told["mean"]))
+    # Before decoders there were two ways, told as a truth value.
+    reads = told["reads"] if "reads" in told else "mean" if told["mean"] else "first"
+    module = Own(checkpoint, open_encoder(checkpoint, config), head, reads=reads)
     state = load_file(checkpoint.folder / OWN_HEAD_WEIGHTS)
     gone = sorted(set(module.head_state()) ^ set(state))
     if gone:
@@ -404,13 +440,16 @@ def save_headed(headed: Headed, source: Checkpoint, folder: Path) -> None:
     """Write model, head and tokenizer into a folder that transformers opens (its own class where there is one)."""
     module: Any = headed.module
     with quiet(source, SafetensorError, OSError):
-        if type(module) is Published:
-            module.model.save_pretrained(str(folder))
-        else:
-            _save_own(module, headed.head, folder)
         tokenizer: Any = AutoTokenizer.from_pretrained(
             str(source.folder), local_files_only=True, trust_remote_code=False
         )
+        if type(module) is Published:
+            if source.decoder and module.model.config.pad_token_id is None:
+                # Without it transformers' class takes no batch. The harness itself does not need it.
+                module.model.config.pad_token_id = tokenizer.pad_token_id
+            module.model.save_pretrained(str(folder))
+        else:
+            _save_own(module, headed.head, folder)
         tokenizer.save_pretrained(str(folder))
 
 
@@ -420,5 +459,5 @@ def _save_own(module: Own, head: Head, folder: Path) -> None:
     module.whole[0].save_pretrained(str(folder))
     state = {name: value.detach().cpu().contiguous() for name, value in module.head_state().items()}
     save_file(state, folder / OWN_HEAD_WEIGHTS, metadata={"format": "pt"})
-    told = {"kind": head.kind, "labels": list(head.labels), "mean": module._mean}
+    told = {"kind": head.kind, "labels": list(head.labels), "reads": module.reads}
     (folder / OWN_HEAD).write_text(json.dumps(told, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 import transformers
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, AutoTokenizer
+from transformers import AutoConfig, AutoModel, AutoModelForQuestionAnswering, AutoTokenizer
 
 from harness.checkpoints import Checkpoint
 from harness.engine.adapting import RowReader, encoder_of, prepare, row_reader
@@ -95,6 +95,39 @@ def be_deterministic() -> None:
     torch.use_deterministic_algorithms(True)
 
 
+def config_of(checkpoint: Checkpoint) -> Any:
+    """A checkpoint's configuration as transformers has it, with what the user asks for."""
+    config: Any = AutoConfig.from_pretrained(
+        str(checkpoint.folder), local_files_only=True, trust_remote_code=False
+    )
+    for name, value in checkpoint.asked.items():
+        setattr(config, name, value)
+    return config
+
+
+def plain_model(checkpoint: Checkpoint, config: Any, dtype: torch.dtype) -> tuple[Any, Any]:
+    """The model without a head, and what transformers says of loading it.
+
+    A decoder that learned spans is opened with these: there transformers calls it ``transformer`` where all its other
+    classes say ``model``, and would not find it in its own folder.
+    """
+    head = checkpoint.head
+    spans = checkpoint.decoder and head is not None and head.kind == "span" and not (head.own or head.beside)
+    known: Any = AutoModelForQuestionAnswering if spans else AutoModel
+    # Pickled weights load with weights_only, or not at all; transformers sees to that.
+    model, info = known.from_pretrained(
+        str(checkpoint.folder),
+        config=config,
+        dtype=dtype,
+        local_files_only=True,
+        output_loading_info=True,
+        # What does not fit is told by name, by who asked.
+        ignore_mismatched_sizes=True,
+        trust_remote_code=False,
+    )
+    return (getattr(model, model.base_model_prefix) if spans else model), info
+
+
 def load_encoder(checkpoint: Checkpoint, *, device: str, dtype: str) -> Encoder:
     """Open an encoder.
 
@@ -167,20 +200,10 @@ def quiet(checkpoint: Checkpoint, *passed_on: type[Exception]) -> Iterator[None]
 
 
 def _open_model(checkpoint: Checkpoint, dtype: torch.dtype) -> nn.Module:
-    folder = str(checkpoint.folder)
-    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    # Pickled weights load with weights_only, or not at all; transformers sees to that.
-    loaded: Any = AutoModel.from_pretrained(
-        folder,
-        config=config,
-        dtype=dtype,
-        local_files_only=True,
-        output_loading_info=True,
-        trust_remote_code=False,
-    )
-    model, info = loaded
+    config = config_of(checkpoint)
+    model, info = plain_model(checkpoint, config, dtype)
     missing = sorted(key for key in info["missing_keys"] if "pooler." not in key)
-    mismatched = sorted(str(key) for key in info.get("mismatched_keys", ()))
+    mismatched = sorted(str(key[0]) for key in info.get("mismatched_keys", ()))
     if missing or mismatched:
         raise ModelError(
             f"{checkpoint.folder}: {len(missing) + len(mismatched)} weights of the encoder are missing or of another "

@@ -24,7 +24,7 @@ from harness.checkpoints import Checkpoint
 from harness.engine import headed as single
 from harness.engine.adapting import encoder_of
 from harness.engine.headed import Headed, Own, Published
-from harness.engine.load import DTYPES, quiet
+from harness.engine.load import DTYPES, config_of, quiet
 from harness.errors import ModelError
 from harness.formats.base import Head
 from harness.heads import HEAD_FACTS, HEAD_WEIGHTS, HEADS, CarriedHead, head_name
@@ -129,7 +129,7 @@ def open_heads(
         ModelError: The folder cannot be opened, weights of the encoder are missing, or a stored head does not fit.
     """
     with quiet(parent):
-        config = single.config_of(parent)
+        config = config_of(parent)
         config.dtype = torch.float32
         if dropout is not None:
             single.set_dropout(parent, config, dropout, own=True)
@@ -176,10 +176,10 @@ def _module(
     if head.kind == MASKED:
         return _masked(parent, encoder, config)
     if not single.has_class(config, head):
-        return Own(parent, encoder, head, mean=single.no_first_token(parent), dropout=dropout), False
+        return Own(parent, encoder, head, reads=single.reads_of(parent), dropout=dropout), False
     model: Any = single.CLASSES[head.kind].from_config(single.labelled(copy.deepcopy(config), head))
     _share(parent, model, encoder)
-    return Published(model, head, tuple(range(head.size))), False
+    return Published(model, head, tuple(range(head.size)), decoder=parent.decoder), False
 
 
 def _masked(parent: Checkpoint, encoder: Any, config: Any) -> tuple[nn.Module, bool]:
@@ -256,13 +256,13 @@ def _open_beside(
     carried = checkpoint.head
     assert carried is not None
     with quiet(checkpoint):
-        config = single.config_of(checkpoint)
+        config = config_of(checkpoint)
         encoder = single.open_encoder(checkpoint, config).float()
         module, _ = _module(checkpoint, encoder, config, head_of(carried), None)
         _take_up(module, encoder, carried)
         ordered: nn.Module = module
         if type(module) is Published:
-            ordered = Published(module.model, head, order)
+            ordered = Published(module.model, head, order, decoder=checkpoint.decoder)
         elif type(module) is Own:
             module.reorder(order)
         return single.headed_of(

@@ -29,6 +29,15 @@ _T5: Mapping[str, Any] = {
     "num_heads": sample_model.HEADS,
     "num_decoder_layers": 1,
 }
+_DECODER: Mapping[str, Any] = {
+    "hidden_size": sample_model.HIDDEN,
+    "num_hidden_layers": sample_model.LAYERS,
+    "num_attention_heads": sample_model.HEADS,
+    "num_key_value_heads": sample_model.HEADS // 2,
+    "head_dim": sample_model.HIDDEN // sample_model.HEADS,
+    "intermediate_size": sample_model.INTERMEDIATE,
+    "max_position_embeddings": sample_model.MAX_TOKENS,
+}
 # Few experts, with room for most tokens of a short row, so that routing shows and nothing is slow.
 _EXPERTS: Mapping[str, Any] = {"num_experts": 4, "expert_capacity": 64, "router_bias": False}
 
@@ -88,6 +97,17 @@ FAMILIES: Mapping[str, Family] = {
             "max_position_embeddings": sample_model.MAX_TOKENS,
             # The sample's word vectors have the size that they need already.
             "scale_embedding": False,
+        },
+    ),
+    "sample-qwen3": Family(stem="Qwen3", words="embed_tokens.weight", settings=_DECODER),
+    "sample-qwen3-moe": Family(
+        stem="Qwen3Moe",
+        words="embed_tokens.weight",
+        settings={
+            **_DECODER,
+            "num_experts": 4,
+            "num_experts_per_tok": 2,
+            "moe_intermediate_size": sample_model.INTERMEDIATE // 2,
         },
     ),
 }

@@ -30,12 +30,13 @@ class SubwordTokenizer:
     Args:
         tokenizer: A fast transformers tokenizer.
         segments: Whether the model is told which of two texts a token belongs to.
+        separates: Whether a separator (else the end token) is put between two texts where the tokenizer puts nothing.
 
     Raises:
         ModelError: The tokenizer is not a fast one, so that offsets are not to be had.
     """
 
-    def __init__(self, tokenizer: Any, *, segments: bool) -> None:
+    def __init__(self, tokenizer: Any, *, segments: bool, separates: bool = False) -> None:
         backend = getattr(tokenizer, "backend_tokenizer", None)
         if backend is None:
             raise ModelError(
@@ -43,7 +44,7 @@ class SubwordTokenizer:
             )
         self._backend = backend
         self._tokenizer = tokenizer
-        self._segments = segments
+        self._segments, self._separates = segments, separates
         self._words: dict[str, NDArray[np.int32]] = {}
 
     @property
@@ -86,11 +87,17 @@ class SubwordTokenizer:
             single=(tuple(single[:at]), tuple(single[at + len(first) :])),
             pair=(
                 tuple(pair[:begin]),
-                tuple(pair[begin + len(first) : middle]),
+                tuple(pair[begin + len(first) : middle]) or self._separator,
                 tuple(pair[middle + len(second) :]),
             ),
             segments=self._segments and self._tells_apart(),
         )
+
+    @property
+    def _separator(self) -> tuple[int, ...]:
+        """What keeps two texts apart where the tokenizer puts nothing between them: decoders' and NLLB's do not."""
+        known = (self._tokenizer.sep_token_id, self._tokenizer.eos_token_id)
+        return tuple(int(token) for token in known if token is not None and self._separates)[:1]
 
     def _tells_apart(self) -> bool:
         """Whether the tokenizer gives the second of two texts another segment, so that the model was trained with it."""

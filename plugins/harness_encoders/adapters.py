@@ -69,6 +69,26 @@ def prepare_nllb_moe(module: Any, least_rows: Callable[[], int]) -> None:
     mixtures.prepare_nllb_moe(module, least_rows)
 
 
+def prepare_decoder(module: Any, least_rows: Callable[[], int]) -> None:
+    """Have a decoder keep no keys and values of the tokens that it has read: nothing is generated."""
+    for part in module.modules():
+        if getattr(getattr(part, "config", None), "use_cache", False):
+            part.config.use_cache = False
+
+
+def prepare_qwen3_moe(module: Any, least_rows: Callable[[], int]) -> None:
+    """See :func:`prepare_decoder` and :func:`harness_encoders.mixtures.prepare_qwen3_moe`."""
+    from harness_encoders import mixtures
+
+    prepare_decoder(module, least_rows)
+    mixtures.prepare_qwen3_moe(module, least_rows)
+
+
+_DECODER_NOTES = (
+    "Read from left to right, or in both directions as MODEL+bidirectional; heads read the last token, and vectors too "
+    "with --pooling last_token."
+)
+
 XMOD = EncoderAdapter(
     name="xmod",
     model_types=("xmod",),
@@ -90,16 +110,34 @@ SWITCH = EncoderAdapter(
 NLLB_MOE = EncoderAdapter(
     name="nllb-moe",
     model_types=("nllb-moe",),
+    version=2,
     prepare=prepare_nllb_moe,
+    separates=True,
     chance=("encoder_layerdrop", "decoder_layerdrop", "activation_dropout"),
     notes=(
         "Each token goes to both its experts: no capacity, in training neither; the router is fine-tuned by the task's "
         "loss alone."
     ),
 )
+DECODER = EncoderAdapter(
+    name="decoder",
+    model_types=("qwen3", "qwen2", "llama", "mistral"),
+    prepare=prepare_decoder,
+    decoder=True,
+    separates=True,
+    notes=_DECODER_NOTES,
+)
+QWEN3_MOE = EncoderAdapter(
+    name="qwen3-moe",
+    model_types=("qwen3_moe",),
+    prepare=prepare_qwen3_moe,
+    decoder=True,
+    separates=True,
+    notes=f"{_DECODER_NOTES} Each token goes to its experts whatever else is in the batch.",
+)
 
 
 @hookimpl
 def harness_encoders() -> Iterable[EncoderAdapter]:
-    """XMOD and the two mixtures of experts."""
-    return (XMOD, SWITCH, NLLB_MOE)
+    """XMOD, three mixtures of experts, and decoders that are read as encoders."""
+    return (XMOD, SWITCH, NLLB_MOE, DECODER, QWEN3_MOE)

@@ -41,7 +41,7 @@ settings:
 targets: [tatoeba, pawsx]
 languages: [de]
 data: sample
-hyper: ["max_steps=2", "batch_size=8", "warmup=0"]
+hyper: {max_steps: 2, batch_size: 8, warmup: 0}
 stage:
   hyper: {max_steps: 2, batch_size: 8, warmup: 0}
 """

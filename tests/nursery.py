@@ -1,10 +1,10 @@
 """A script: carries out harness commands in forks of one interpreter that has everything loaded, and kills some of them.
 
-Each line of standard input is an order in JSON: ``arguments``, ``environment``, ``folder`` (where the command runs and
+Each line of standard input is a list of orders in JSON, carried out at once. An order has ``arguments``, ``environment``, ``folder`` (where the command runs and
 what counts as its files), ``log`` (its output), ``counts`` (where events are counted) and ``moment``: None, or ``role``
 (``main`` or ``worker``), ``event`` and ``delay``. An event is a write, rename or removal below the folder, or a look at
 the built-in data; at that event of a process in that role it is killed, or so many seconds later. The answer is one
-line: the exit code, negative for a signal.
+line: their exit codes, negative for a signal.
 """
 
 from __future__ import annotations
@@ -27,10 +27,13 @@ def main() -> None:
     load_everything()
     print("ready", flush=True)
     for line in sys.stdin:
-        child = os.fork()
-        if not child:
-            carry_out(json.loads(line))
-        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+        children = []
+        for order in json.loads(line):
+            children.append(os.fork())
+            if not children[-1]:
+                carry_out(order)
+        codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+        print(*codes, flush=True)
 
 
 def load_everything() -> None:

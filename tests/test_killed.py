@@ -14,7 +14,8 @@ import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -55,7 +56,23 @@ class Nursery:
 
     def carry_out(self, folder: Path, command: str, moment: Mapping[str, Any] | None = None) -> int:
         """The exit code of a command, negative where it was killed; its files lie in a folder."""
-        order = {
+        return self.together(folder, [command], moment)[0]
+
+    def together(
+        self, folder: Path, commands: Sequence[str], moment: Mapping[str, Any] | None = None
+    ) -> list[int]:
+        """The exit codes of commands that run at once, with one cache; the moment is the first one's."""
+        orders = [
+            self._order(folder, command, None if number else moment)
+            for number, command in enumerate(commands)
+        ]
+        stdin, stdout = pipes(self.process)
+        stdin.write(json.dumps(orders) + "\n")
+        stdin.flush()
+        return [int(code) for code in stdout.readline().split()]
+
+    def _order(self, folder: Path, command: str, moment: Mapping[str, Any] | None) -> dict[str, Any]:
+        return {
             "arguments": command.split(),
             "environment": {"HARNESS_HOME": str(folder / "home"), "HARNESS_SAVE_SECONDS": "0"},
             "folder": str(folder),
@@ -63,10 +80,6 @@ class Nursery:
             "counts": str(folder / "events"),
             "moment": moment,
         }
-        stdin, stdout = pipes(self.process)
-        stdin.write(json.dumps(order) + "\n")
-        stdin.flush()
-        return int(stdout.readline())
 
 
 def pipes(process: subprocess.Popen[str]) -> tuple[IO[str], IO[str]]:
@@ -75,26 +88,32 @@ def pipes(process: subprocess.Popen[str]) -> tuple[IO[str], IO[str]]:
     return process.stdin, process.stdout
 
 
-def script(name: str, *arguments: object) -> subprocess.Popen[str]:
+def script(name: str, *arguments: object, threads: int = 1) -> subprocess.Popen[str]:
     environment = {key: text for key, text in os.environ.items() if not key.startswith(("HARNESS_", "HF_"))}
     return subprocess.Popen(
         [sys.executable, str(TESTS / name), *map(str, arguments)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env={**environment, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
+        env={**environment, "OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1"},
     )
 
 
-@pytest.fixture(scope="module")
-def nursery() -> Iterator[Nursery]:
-    process = script("nursery.py")
+@contextmanager
+def opened(threads: int) -> Iterator[Nursery]:
+    process = script("nursery.py", threads=threads)
     stdin, stdout = pipes(process)
     assert stdout.readline() == "ready\n"
     yield Nursery(process=process)
     stdin.close()
     assert process.wait(timeout=60) == 0
     stdout.close()
+
+
+@pytest.fixture(scope="module")
+def nursery() -> Iterator[Nursery]:
+    with opened(threads=1) as nursery:
+        yield nursery
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -252,3 +271,66 @@ def test_many_kills_leave_no_trace(
 ) -> None:
     """In all 56, in every phase: reading, training, saving, embedding, writing, reporting."""
     assert_same_after(kills, name, nursery, sample_model, tmp_path, undisturbed(name))
+
+
+@pytest.mark.full
+def test_commands_at_once_on_an_empty_cache_do_not_disturb_each_other(
+    nursery: Nursery, undisturbed: Callable[[str], Whole], tmp_path: Path
+) -> None:
+    """All of them want the sample model built, two of them the same trainings and vectors; one process trains each."""
+    (tmp_path / "home").mkdir()
+    watcher = script("watcher.py", tmp_path)
+    names = ("eval", "eval", "multitask", "multitask")
+    commands = [f"{COMMANDS[name]}-{number}" for number, name in enumerate(names)]
+    assert nursery.together(tmp_path, commands) == [0] * 4, (tmp_path / "log").read_text(encoding="utf-8")
+    *complaints, _ = watcher.communicate(timeout=120)[0].strip().splitlines()
+    assert complaints == []
+    for number, name in enumerate(names):
+        whole = {path: data for path, data in undisturbed(name).content.items() if path.startswith("out/")}
+        found = {path.replace(f"out-{number}/", "out/"): data for path, data in outputs(tmp_path, number)}
+        assert found == whole, number
+    log = (tmp_path / "log").read_text(encoding="utf-8")
+    assert log.count("training on ") == len(list(tmp_path.glob("home/checkpoints/*/training.json"))) == 3
+
+
+def outputs(folder: Path, number: int) -> Iterator[tuple[str, bytes]]:
+    """The outcome of one of several commands."""
+    for path in (folder / f"out-{number}").rglob("*"):
+        name = path.relative_to(folder).as_posix()
+        if path.suffix in (".safetensors", ".parquet") or path.name == "records.jsonl":
+            yield name, path.read_bytes()
+        elif path.name.startswith("report."):
+            yield name, b""
+
+
+@pytest.mark.full
+def test_who_waits_for_a_training_takes_it_up_when_its_process_is_killed(
+    nursery: Nursery, undisturbed: Callable[[str], Whole], sample_model: Path, tmp_path: Path
+) -> None:
+    folder, whole = place(tmp_path / "home-of-both", sample_model), undisturbed("multitask")
+    moment = {"role": "main", "event": whole.events["main"] * 2 // 3, "delay": 0.0}
+    commands = [COMMANDS["multitask"], COMMANDS["multitask"] + "-1"]
+    assert nursery.together(folder, commands, moment) == [-9, 0]
+    weights = [path for path in whole.content if path.startswith("out/") and path.endswith(".safetensors")]
+    assert weights
+    for path in weights:
+        assert (folder / path.replace("out/", "out-1/")).read_bytes() == whole.content[path]
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(("first", "then"), [(1, 2), (2, 1)])
+def test_an_experiment_goes_on_with_other_workers_to_the_same_records(
+    sample_model: Path, tmp_path: Path, first: int, then: int
+) -> None:
+    """The shares of the cores stay those that it began with, for training depends on them in its last bits."""
+    command = COMMANDS["run"].replace("--workers 2", "--workers {}")
+    with opened(threads=2) as nursery:
+        whole = place(tmp_path / "whole", sample_model)
+        assert nursery.carry_out(whole, command.format(first)) == 0
+        half = place(tmp_path / "half", sample_model)
+        # Experiment and cells are begun; the first cell is not done.
+        moment = {"role": "worker", "event": 12, "delay": 0.0}
+        assert nursery.carry_out(half, command.format(first), moment) == 3
+        assert nursery.carry_out(half, command.format(then)) == 0
+    assert content(half) == content(whole)
+    assert json.loads((half / "out" / "experiment.json").read_text(encoding="utf-8"))["workers"] == first

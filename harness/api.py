@@ -21,7 +21,6 @@ from harness.checkpoints import Checkpoint
 from harness.engine import headed, load
 from harness.engine.session import Compute, Sessions
 from harness.errors import DataError, UsageError
-from harness.home import home
 from harness.making import model_of
 from harness.models import models_of_tasks
 from harness.pipeline import Outcome, Road, pending_units
@@ -35,7 +34,7 @@ from harness.selection import Selected, changes, select
 from harness.sources import DataLocation
 from harness.teaching import Teaching, parse_head_labels, parse_hyper, parse_train_from
 from harness.version import __version__
-from harness.workplace import check_cache, compute_of
+from harness.workplace import compute_of
 
 _VERSIONS = ("torch", "transformers", "tokenizers", "datasets", "faiss-cpu", "numpy", "pluggy")
 
@@ -299,7 +298,6 @@ def carry_out(prepared: Prepared, catalog: Catalog, listener: Listener | None = 
             if request.deterministic:
                 load.be_deterministic()
             if pending:
-                check_cache(home() / "embeddings")
                 _open_single(plan, sessions, pending)
             road.compute(pending, outcome)
         except KeyboardInterrupt:

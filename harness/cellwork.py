@@ -5,11 +5,14 @@ Runs in the process of a worker; tells what it does through a listener. Knows no
 
 from __future__ import annotations
 
-import errno
+import contextlib
 import json
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from harness import api, files
 from harness.api import Request
@@ -19,10 +22,13 @@ from harness.experiment import DEVELOPMENT, LINEAGE, Ended, Job
 from harness.making import model_of
 from harness.progress import Listener
 from harness.registry import load_catalog
-from harness.run import verdict
+from harness.run import LOCK, verdict
 from harness.sources import DataLocation
 from harness.training import Chain, trained
 from harness.workplace import compute_of
+
+# A worker whose starter was killed stops by itself, when the state of its training is written.
+_ORPHAN_SECONDS = 600.0
 
 
 def carry_out(job: Job, listener: Listener) -> Ended:
@@ -45,7 +51,7 @@ def carry_out(job: Job, listener: Listener) -> Ended:
         )
     # Plugins and torch may raise anything; a cell is what they may cost.
     except Exception as failure:  # noqa: BLE001
-        if isinstance(failure, OSError) and failure.errno == errno.ENOSPC:
+        if isinstance(failure, OSError) and failure.errno in files.FULL:
             error, stops = str(files.output_error(job.folder, failure)), True
         else:
             error, stops = f"{type(failure).__name__}: {failure}", False
@@ -59,6 +65,7 @@ def _line(text: str) -> str:
 
 def _done(job: Job, listener: Listener) -> str:
     """Train and evaluate; what went wrong with single units, in one line."""
+    _wait_for_orphan(job.folder)
     given, recipe, cell = job.conditions, job.recipe, job.cell
     catalog = load_catalog(given.plugins, others=given.others)
     compute = compute_of(
@@ -90,6 +97,13 @@ def _done(job: Job, listener: Listener) -> str:
     _write(job, DEVELOPMENT, {"error": problem})
     code, sentence = verdict(run)
     return sentence if code else ""
+
+
+def _wait_for_orphan(folder: Path) -> None:
+    """Wait while a worker of an experiment that was killed still has the run folder; the experiment itself is ours."""
+    if folder.is_dir():
+        with contextlib.suppress(Timeout, OSError), FileLock(folder / LOCK).acquire(timeout=_ORPHAN_SECONDS):
+            pass
 
 
 def _request(job: Job) -> Request:

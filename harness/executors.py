@@ -25,7 +25,7 @@ from harness.telling import Teller, Told
 
 # Writing the state of a training of a large model may take minutes.
 _STOP_SECONDS = 600
-_THREADS = "OMP_NUM_THREADS"
+_THREADS, _WAITING = "OMP_NUM_THREADS", "OMP_WAIT_POLICY"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +43,14 @@ class Event:
     ended: Ended | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Threads:
+    """How a process on the CPU computes: with so many threads, None for as many as it likes; whether cores are too few."""
+
+    number: int | None
+    crowded: bool
+
+
 @dataclass(kw_only=True)
 class _Worker:
     """A process and what it is doing."""
@@ -54,17 +62,24 @@ class _Worker:
     begun: float = field(default_factory=time.monotonic)
 
 
-def local(jobs: Sequence[Job], devices: Sequence[str]) -> Generator[Event, None, None]:
+def local(
+    jobs: Sequence[Job], devices: Sequence[str], sharing: int | None = None
+) -> Generator[Event, None, None]:
     """Carry out jobs, one process per device, and tell what happens as it does.
 
     Args:
         jobs: In the order in which they are begun; with several processes, one that would have to wait for what another
             process is training is begun later where there is another one to do.
         devices: One process for each, e.g. ``["cpu"]`` or ``["cuda:0", "cuda:1"]``.
+        sharing: Processes that share the cores of the CPU, None for these. Training comes out the same to the last bit only
+            with the same number of threads, so an experiment goes on with the shares that it began with.
     """
     waiting, trained = list(jobs), set[str]()
-    devices = devices[: max(1, len(jobs))]
-    threads = threads_of(devices)
+    devices = list(devices[: max(1, len(jobs))])
+    cpus = devices.count("cpu")
+    threads = _Threads(
+        number=threads_of(["cpu"] * (sharing or cpus)), crowded=sharing is not None and cpus > sharing
+    )
     workers = [_start(device, threads) for device in devices]
     try:
         while waiting or any(worker.job is not None for worker in workers):
@@ -158,31 +173,34 @@ def _how(worker: _Worker) -> str:
     return f"was ended by signal {known.get(-code, -code)}{perhaps}"
 
 
-def _start(device: str, threads: int | None) -> _Worker:
-    threads = threads if device == "cpu" else None
+def _start(device: str, threads: _Threads) -> _Worker:
+    own = threads if device == "cpu" else _Threads(number=None, crowded=False)
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_work, args=(theirs, threads), daemon=False)
+    process = context.Process(target=_work, args=(theirs, own.number), daemon=False)
     # From its birth the child is deaf too, and libraries read the number of threads when they are loaded.
-    with _deaf(), _limited(threads):
+    with _deaf(), _limited(own):
         process.start()
     theirs.close()
     return _Worker(device=device, process=process, pipe=ours)
 
 
 @contextlib.contextmanager
-def _limited(threads: int | None) -> Iterator[None]:
-    """Within, a process that is started takes so many threads; None for as many as it likes."""
-    before = os.environ.get(_THREADS)
-    if threads is not None:
-        os.environ[_THREADS] = str(threads)
+def _limited(threads: _Threads) -> Iterator[None]:
+    """Within, a process that is started takes so many threads, which sleep where others wait for their core."""
+    wanted = {_WAITING: "PASSIVE"} if threads.crowded else {}
+    if threads.number is not None:
+        wanted[_THREADS] = str(threads.number)
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
     try:
         yield
     finally:
-        if before is not None:
-            os.environ[_THREADS] = before
-        elif threads is not None:
-            os.environ.pop(_THREADS, None)
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 @contextlib.contextmanager

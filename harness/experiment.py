@@ -127,6 +127,8 @@ class ExperimentWriter:
         recipe: What is asked for.
         jobs: Its cells.
         conditions: Under which they run.
+        workers: Processes that carry cells out now.
+        sharing: Those that did when the experiment was begun, among which the cores of a CPU are divided.
         begun: When this process took it up, in seconds since 1970.
     """
 
@@ -134,6 +136,8 @@ class ExperimentWriter:
     recipe: Recipe
     jobs: Sequence[Job]
     conditions: Conditions
+    workers: int = 1
+    sharing: int = 0
     begun: float = field(default_factory=time.time)
     _ended: dict[str, Ended] = field(default_factory=dict)
     _at_work: set[str] = field(default_factory=set)
@@ -157,6 +161,9 @@ class ExperimentWriter:
         self._lock = lock
         try:
             self._check()
+            self.sharing = self.sharing or self.workers
+            for left in self.folder.glob(".*.tmp"):  # of killed processes: the lock is ours
+                left.unlink(missing_ok=True)
         except BaseException:
             lock.release()
             raise
@@ -191,6 +198,7 @@ class ExperimentWriter:
             name = before["recipe"]["name"]
             every = [*before["cells"], *before.get("others", ())]
             ended = _ended_before(every, same=self._asked(before["recipe"]) == self._asked())
+            sharing = int(before.get("workers") or 0)
             first, seconds = str(before.get("started") or ""), float(before.get("seconds") or 0.0)
         except (OSError, ValueError, KeyError, TypeError) as error:
             told = f"{type(error).__name__}: {error}"
@@ -200,6 +208,7 @@ class ExperimentWriter:
         if name != self.recipe.name:
             raise OutputError(f"{self.folder} belongs to the experiment '{name}'; choose another --output")
         self._ended, self._first, self._before = ended, first, seconds
+        self.sharing = sharing
 
     def _asked(self, recipe: Mapping[str, Any] | None = None) -> list[list[str]]:
         """What every cell is evaluated on, of the recipe or of one as it was written."""
@@ -253,6 +262,7 @@ class ExperimentWriter:
             ],
             "models": [asdict(model) for model in self.recipe.models],
             "conditions": asdict(self.conditions),
+            "workers": self.sharing,
             "cells": [self._cell(job) for job in self.jobs],
             # Cells that this recipe or these conditions do not have, and whose results lie here all the same.
             "others": [

@@ -17,6 +17,8 @@ from pathlib import Path
 from harness.errors import DataError, UnwrittenError
 
 _BOM = b"\xef\xbb\xbf"
+# What a full disk says, and a used-up quota, which is what a full disk is to its user.
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def find(path: Path) -> Path | None:
@@ -111,11 +113,23 @@ def temporary_beside(path: Path) -> Path:
     return Path(name)
 
 
+def settle(folder: Path) -> None:
+    """Bring the content of every file of a folder to the disk, so that a rename cannot outlive it in a power failure.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as stream:
+                os.fsync(stream.fileno())
+
+
 def output_error(
     path: Path, error: OSError, advice: str = "choose another folder with --output"
 ) -> UnwrittenError:
     """The one-line form of a failed write."""
-    if error.errno == errno.ENOSPC:
+    if error.errno in FULL:
         return UnwrittenError(
             f"{path}: the disk is full; free some space and run the same command again to go on"
         )

@@ -10,13 +10,15 @@ import json
 import re
 import shutil
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 
+from filelock import FileLock
+
 from harness import digests, files, sources
 from harness.errors import DataError
-from harness.home import home
+from harness.home import ADVICE, home
 from harness.sources import DataLocation
 from harness.spec import FilesSource, HubSource, TaskSpec
 
@@ -61,6 +63,20 @@ def read_manifest(path: Path) -> list[Item]:
         raise DataError(f"{path}: not a data manifest ({error})") from error
 
 
+def _note(items: Sequence[Item], kept: Callable[[Item], bool] = lambda item: True) -> None:
+    """Put items in place of those of the same names among the noted ones that are kept; one process at a time."""
+    path = manifest_path()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_suffix(".lock")):
+            every = [*filter(kept, read_manifest(path)), *items]
+            _write_manifest(
+                path, list({(item.task, item.origin, item.path): item for item in every}.values())
+            )
+    except OSError as error:
+        raise files.output_error(path, error, ADVICE) from error
+
+
 def _write_manifest(path: Path, items: Sequence[Item]) -> None:
     files.write_text(path, _manifest_text(items))
 
@@ -89,9 +105,7 @@ def fetch(tasks: Sequence[TaskSpec], *, offline: bool = False) -> list[Item]:
                     )
                 items.append(item)
     fetched, pinned = {task.name for task in tasks}, {item.origin for item in items}
-    current = [item for item in noted.values() if item.task not in fetched or item.origin in pinned]
-    kept = {(item.task, item.origin, item.path): item for item in [*current, *items]}
-    _write_manifest(manifest_path(), list(kept.values()))
+    _note(items, kept=lambda item: item.task not in fetched or item.origin in pinned)
     return list(dict.fromkeys(items))
 
 
@@ -210,8 +224,7 @@ def unpack(archive_path: Path, target: Path | None = None) -> list[Item]:
         raise DataError(f"{archive_path}: not a whole data pack ({type(error).__name__}: {error})") from error
     hub = [item for item in items if item.origin != "files"]
     if hub:
-        kept = {(item.task, item.origin, item.path): item for item in [*read_manifest(manifest_path()), *hub]}
-        _write_manifest(manifest_path(), list(kept.values()))
+        _note(hub)
     if target is not None and len(hub) < len(items):
         _write_manifest(target / MANIFEST, [item for item in items if item.origin == "files"])
     return items

@@ -130,6 +130,9 @@ class Road:
                     if view not in views:
                         views[view] = stack.enter_context(self._writer(unit, answer, view))
                     views[view].add(predictions)
+            recipe = unit.recipe(answer.space, self.catalog)
+            for view in views:
+                self.writer.make_way(unit.key, unit.variant(answer.space, view), recipe, unit.data)
             records = [
                 self._record(unit, answer, inputs, view, scored, name)
                 for view, scored in [(view, writer.finish()) for view, writer in views.items()]

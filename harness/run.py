@@ -20,6 +20,7 @@ from harness import files
 from harness.errors import OutputError
 from harness.records import SCHEMA_VERSION, Record, predictions_path, read_records, write_records
 
+LOCK = ".lock"
 _NEEDED = ("run", "status", "identity", "units", "model", "versions", "hardware", "data", "started")
 
 
@@ -122,14 +123,14 @@ class RunWriter:
     def _prepare(self) -> None:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            probe = self.folder / f".writable-{os.getpid()}"
+            probe = self.folder / f".writable-{os.getpid()}.tmp"
             probe.write_text("", encoding="utf-8")
             probe.unlink()
         except OSError as error:
             raise files.output_error(self.folder, error) from error
 
     def _locked(self) -> FileLock:
-        lock = FileLock(self.folder / ".lock")
+        lock = FileLock(self.folder / LOCK)
         try:
             lock.acquire(timeout=0)
         except Timeout as error:
@@ -168,6 +169,21 @@ class RunWriter:
             for record in records
         }
         return records if len(records) == expected and all(path.is_file() for path in paths) else []
+
+    def make_way(self, unit: tuple[str, str, int | None], variant: str, recipe: str, data: str) -> None:
+        """Withdraw records that another recipe or other data gave, before their predictions are replaced.
+
+        So no record ever stands beside predictions that it was not computed from, wherever the run is stopped.
+        """
+        kept = {
+            key: record
+            for key, record in self._records.items()
+            if (record.unit, record.variant) != (unit, variant)
+            or (record.recipe, record.data) == (recipe, data)
+        }
+        if len(kept) < len(self._records):
+            self._records = kept
+            write_records(self._path, list(kept.values()))
 
     def add(self, records: Sequence[Record]) -> None:
         """Put records in place of those of the same unit and variant, and write the file."""

@@ -5,6 +5,7 @@ Knows the steps of intermediate training; prints nothing.
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -25,7 +26,7 @@ from harness.registry import Catalog, load_catalog
 from harness.sources import DataLocation
 from harness.stageoptions import StageOptions, stages_of
 from harness.stages import Stage
-from harness.workplace import check_cache, compute_of
+from harness.workplace import compute_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,13 +177,24 @@ def carried_out(
         HarnessError: As :func:`trained`, or the output folder is another one's.
     """
     if output is not None:
+        if not overwrite and _holds_result(output, chain, catalog, compute.home):
+            return output
         check_free(output, overwrite=overwrite)
-    check_cache(compute.home / "checkpoints")
     checkpoint = trained(chain, catalog, compute, listener)
     if output is None:
         return checkpoint.folder
     put(checkpoint, output)
     return output
+
+
+def _holds_result(folder: Path, chain: Chain, catalog: Catalog, home: Path) -> bool:
+    """Whether an earlier process put the very checkpoint there that this chain makes; then all is done."""
+    try:
+        told: Any = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    *_, last = planned(chain, catalog, home)
+    return isinstance(told, dict) and last.done and told.get("key") == last.phase.key
 
 
 def check_free(folder: Path, *, overwrite: bool) -> None:
@@ -217,12 +229,15 @@ def put(checkpoint: Checkpoint, folder: Path) -> None:
     """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
+        # Names of their own, so that what a killed process left is replaced and does not pile up.
+        draft, aside = (folder.with_name(f".{folder.name}.harness-{part}") for part in ("new", "before"))
+        for left in (draft, aside):
+            shutil.rmtree(left, ignore_errors=True)
         try:
-            shutil.copytree(checkpoint.folder, draft, dirs_exist_ok=True)
+            shutil.copytree(checkpoint.folder, draft)
             draft.chmod(0o755)
+            files.settle(draft)
             # The earlier one goes only when the new one is in its place.
-            aside = draft.with_name(f"{draft.name}.before")
             if folder.exists():
                 folder.replace(aside)
             try:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -72,7 +71,23 @@ def obtain(
                     _train(phase, folder, catalog, location, compute, listener)
         except OSError as error:
             raise files.output_error(folder, error, ADVICE) from error
+    _sweep(folder)
     return _opened(phase, folder)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what led to a finished checkpoint: of a process that was killed just when it had finished, it is still there."""
+    for left in (_work(folder), _draft(folder)):
+        if left.exists():
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _work(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.work")
+
+
+def _draft(folder: Path) -> Path:
+    return folder.with_name(f".draft-{folder.name}")
 
 
 @contextlib.contextmanager
@@ -125,7 +140,6 @@ def damaged(folder: Path, told: str) -> ModelError:
 def _train(
     phase: Phase, folder: Path, catalog: Catalog, location: DataLocation, compute: Compute, listener: Listener
 ) -> None:
-    work = folder.with_name(f"{folder.name}.work")
     school = School(catalog=catalog, location=location, compute=compute)
     models = _models(phase, compute)
     if compute.gradient_checkpointing:
@@ -138,7 +152,7 @@ def _train(
         schedule=phase.schedule,
         seed=phase.seed,
         dtype=phase.dtype,
-        folder=work,
+        folder=_work(folder),
         micro_tokens=compute.micro_tokens,
         save_seconds=compute.save_seconds,
         hooks=Hooks(
@@ -164,7 +178,6 @@ def _train(
         adapted=low_rank,
     )
     _finish(folder, models.save, training_facts(told, _exams(phase, models, school)))
-    shutil.rmtree(work, ignore_errors=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -266,8 +279,10 @@ def checkpoint_gradients(headed: Headed) -> None:
 
 
 def _finish(folder: Path, save: Callable[[Path], None], facts: Mapping[str, Any]) -> None:
-    """Write the checkpoint so that it appears whole."""
-    draft = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".draft-"))
+    """Write the checkpoint so that it appears whole; the lock on it makes the draft ours, also one that was left."""
+    draft = _draft(folder)
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir()
     try:
         try:
             save(draft)
@@ -275,6 +290,7 @@ def _finish(folder: Path, save: Callable[[Path], None], facts: Mapping[str, Any]
             raise unwritten(folder, error) from error
         (draft / FACTS).write_text(json.dumps(facts, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
         draft.chmod(0o755)
+        files.settle(draft)
         draft.replace(folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)

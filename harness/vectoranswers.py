@@ -22,6 +22,7 @@ from harness.formats.base import VectorFormat
 from harness.plan import Plan, Unit
 from harness.planning import read_unit
 from harness.progress import Listener
+from harness.workplace import check_cache
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +144,8 @@ class VectorAnswers:
         units = self._groups[group]
         mine = np.unique(np.concatenate([unit.texts[unit.owner == group] for unit in units]))
         missing = self._session(units[0]).embedder(units[0].max_length).missing(mine)
+        if missing:
+            check_cache(self._sessions.compute.home / "embeddings")
         self._ahead[group] = self._pool.submit(self._tokens, units, mine) if missing else None
 
     def _tokens(self, units: Sequence[Unit], mine: NDArray[np.bytes_]) -> list[_Waiting]:

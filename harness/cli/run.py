@@ -112,7 +112,13 @@ def command(
     if dry_run:
         _show_plan(asked, jobs, catalog, conditions.data, as_json=as_json)
         return 0
-    with ExperimentWriter(folder=folder, recipe=asked, jobs=jobs, conditions=conditions) as writer:
+    with ExperimentWriter(
+        folder=folder,
+        recipe=asked,
+        jobs=jobs,
+        conditions=conditions,
+        workers=max(1, min(len(devices), len(jobs))),
+    ) as writer:
         writer.write()
         _carry_out(writer, devices)
         return _finished(writer, catalog, as_json=as_json)
@@ -179,7 +185,7 @@ def _carry_out(writer: ExperimentWriter, devices: Sequence[str]) -> None:
     from harness.errors import OutputError
     from harness.executors import local
 
-    with shown(writer.jobs) as show, closing(local(writer.jobs, devices)) as events:
+    with shown(writer.jobs) as show, closing(local(writer.jobs, devices, writer.sharing)) as events:
         for event in events:
             show(event)
             if event.told[:1] == ("started",):

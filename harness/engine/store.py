@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -201,5 +201,12 @@ class EmbeddingStore:
         shape = (rows, self.dimension)
         if rows * self.dimension * 4 <= _IN_MEMORY_BYTES:
             return np.empty(shape, dtype=np.float32)
-        with tempfile.TemporaryFile(dir=self.folder if self.folder.exists() else None) as scratch:
+        with self._scratch() as scratch:
             return np.memmap(scratch, dtype=np.float32, mode="w+", shape=shape)
+
+    def _scratch(self) -> IO[bytes]:
+        """A nameless file beside the vectors; elsewhere where the cache may only be read."""
+        try:
+            return tempfile.TemporaryFile(dir=self.folder)
+        except OSError:
+            return tempfile.TemporaryFile()

@@ -114,6 +114,7 @@ class Trainer:
             )
         torch.manual_seed(self.seed)
         optimizer = _optimizer(self.module, self.schedule)
+        trainstate.sweep(self.folder)
         found = trainstate.load_state(self.folder, self.module, optimizer, self.device)
         self.progress = found or Progress(micro_tokens=self.micro_tokens)
         self.hooks.started(self.steps, self.progress.step)

@@ -22,6 +22,7 @@ from harness import files
 from harness.errors import ModelError, OutputError
 from harness.home import ADVICE
 
+_DRAFT = ".draft-"
 _CPU = torch.device("cpu")
 
 
@@ -75,7 +76,7 @@ def save_state(
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(dir=folder, prefix=".draft-"))
+        draft = Path(tempfile.mkdtemp(dir=folder, prefix=_DRAFT))
         try:
             save_file(_plain(module.state_dict()), draft / "model.safetensors")
             save_file(_optimizer_tensors(optimizer), draft / "optimizer.safetensors")
@@ -120,6 +121,14 @@ def load_state(
             f"{state}: the saved state of an unfinished training is damaged ({type(error).__name__}); remove "
             f"{folder}, and the same command trains from the start"
         ) from error
+
+
+def sweep(folder: Path) -> None:
+    """Remove what a killed process had half written of a state; the folder must be nobody else's."""
+    for draft in folder.glob(f"{_DRAFT}*"):
+        shutil.rmtree(draft, ignore_errors=True)
+    for left in folder.glob(".*.tmp"):
+        left.unlink(missing_ok=True)
 
 
 def save_best(folder: Path, module: nn.Module, step: int) -> None:
@@ -186,7 +195,10 @@ def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tens
 
 def unwritten(folder: Path, error: SafetensorError) -> OutputError:
     """The one-line form of a failed write of tensors; safetensors tells a full disk only in words."""
-    full = any(word in str(error) for word in ("No space left", "os error 28", "File too large"))
+    full = any(
+        word in str(error)
+        for word in ("No space left", "os error 28", "File too large", "quota", "os error 122")
+    )
     return files.output_error(folder, OSError(errno.ENOSPC if full else errno.EIO, str(error)), ADVICE)
 
 

@@ -170,16 +170,19 @@ def carried_out(
 ) -> Path:
     """Train a chain and put its last checkpoint where it is wanted; the folder.
 
+    Of several processes the first one writes; the others compute their part and return when it is done.
+
     Raises:
         HarnessError: As :func:`trained`, or the output folder is another one's.
     """
+    ranks = compute.ranks
     if output is not None:
-        check_free(output, overwrite=overwrite)
+        ranks.from_first(lambda: check_free(output, overwrite=overwrite))
     check_cache(compute.home / "checkpoints")
     checkpoint = trained(chain, catalog, compute, listener)
     if output is None:
         return checkpoint.folder
-    put(checkpoint, output)
+    ranks.from_first(lambda: put(checkpoint, output))
     return output
 
 

@@ -11,6 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from harness.checkpoints import FACTS, Checkpoint, adapted, open_checkpoint
 from harness.courses import Exam, School, exam_of, lesson_of, selection
 from harness.engine.headed import Headed, new_headed, save_headed
 from harness.engine.multi import open_heads, save_heads
+from harness.engine.ranks import Ranks
 from harness.engine.session import Compute
 from harness.engine.train import Hooks, Trainer
 from harness.engine.trainstate import unwritten
@@ -33,6 +35,9 @@ from harness.progress import Listener
 from harness.registry import Catalog
 from harness.sources import DataLocation
 from harness.trainingfacts import Told, training_facts
+
+# How long the first of several processes waits for a lock before the others hear of it again.
+_LOCK_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,31 +65,39 @@ def obtain(
         ModelError: The parent cannot be opened, or the training fails.
         OutputError: The cache cannot be written.
     """
-    folder = folder_of(phase, compute.home)
-    if not folder.is_dir():
+    folder, ranks = folder_of(phase, compute.home), compute.ranks
+    ranks.agree("training", phase.key)
+    if not ranks.from_first(folder.is_dir):
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
-            with _taken(folder.with_name(f"{folder.name}.lock"), phase, listener):
-                if not folder.is_dir():
+            with _taken(folder.with_name(f"{folder.name}.lock"), phase, listener, ranks):
+                if not ranks.from_first(folder.is_dir):
                     _train(phase, folder, catalog, location, compute, listener)
         except OSError as error:
             raise files.output_error(folder, error, ADVICE) from error
-    return _opened(phase, folder)
+    return ranks.each(lambda: _opened(phase, folder))
 
 
 @contextlib.contextmanager
-def _taken(path: Path, phase: Phase, listener: Listener) -> Iterator[None]:
-    """Hold a lock; where another process holds it, the listener is told before this one waits."""
+def _taken(path: Path, phase: Phase, listener: Listener, ranks: Ranks) -> Iterator[None]:
+    """Hold a lock, for all processes of this run; where another run holds it, the listener is told before this one waits."""
     lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
+    if not ranks.from_first(partial(_acquired, lock, 0)):
         listener.waiting(phase)
-        lock.acquire()
+        while not ranks.from_first(partial(_acquired, lock, _LOCK_SECONDS)):
+            pass
     try:
         yield
     finally:
         lock.release()
+
+
+def _acquired(lock: FileLock, seconds: float) -> bool:
+    try:
+        lock.acquire(timeout=seconds)
+    except Timeout:
+        return False
+    return True
 
 
 def _opened(phase: Phase, folder: Path) -> Tuned:
@@ -108,6 +121,9 @@ def _opened(phase: Phase, folder: Path) -> Tuned:
         "steps": steps,
         "best_step": best["step"] if best else None,
     }
+    most = max((count for _, count in told.get("ranks", ())), default=1)
+    if most > 1:
+        facts["ranks"] = most
     return Tuned(checkpoint=checkpoint, facts=facts)
 
 
@@ -123,11 +139,14 @@ def _train(
 ) -> None:
     work = folder.with_name(f"{folder.name}.work")
     school = School(catalog=catalog, location=location, compute=compute)
-    models = _models(phase, compute)
+    models = compute.ranks.each(lambda: _models(phase, compute))
     if compute.gradient_checkpointing:
         for headed in models.by_head.values():
             _checkpoint_gradients(headed)
-    lessons = [lesson_of(course, models.by_head[course.format.head], school) for course in phase.courses]
+    by_head = models.by_head
+    lessons = compute.ranks.each(
+        lambda: [lesson_of(course, by_head[course.format.head], school) for course in phase.courses]
+    )
     trainer = Trainer(
         lessons=lessons,
         schedule=phase.schedule,
@@ -136,8 +155,9 @@ def _train(
         folder=work,
         micro_tokens=compute.micro_tokens,
         save_seconds=compute.save_seconds,
+        ranks=compute.ranks,
         hooks=Hooks(
-            select=selection(phase, models.by_head, school),
+            select=compute.ranks.each(lambda: selection(phase, by_head, school)),
             started=lambda steps, done: listener.training(phase, steps, done),
             stepped=listener.trained,
             selected=listener.selected,
@@ -148,8 +168,10 @@ def _train(
     except ModelError as error:
         raise ModelError(f"training {phase.parent.name} on {phase.name}: {error}") from error
     told = Told(phase=phase, progress=progress, trainer=trainer, fresh=models.fresh, compute=compute)
-    _finish(folder, models.save, training_facts(told, _exams(phase, models, school)))
-    shutil.rmtree(work, ignore_errors=True)
+    facts = training_facts(told, _exams(phase, models, school))
+    compute.ranks.from_first(lambda: _finish(folder, models.save, facts))
+    if compute.ranks.first:
+        shutil.rmtree(work, ignore_errors=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,7 +222,7 @@ def _exams(phase: Phase, models: _Models, school: School) -> list[tuple[Exam, fl
     for taught in phase.watched:
         headed = models.by_head[taught.task.format.head]
         headed.module.eval()
-        exam = exam_of(taught, headed, lengths[taught.task.name], school)
+        exam = school.compute.ranks.each(partial(exam_of, taught, headed, lengths[taught.task.name], school))
         found.append((exam, exam.score()))
     return found
 

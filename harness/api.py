@@ -24,6 +24,7 @@ from harness.errors import DataError, UsageError
 from harness.home import home
 from harness.models import models_of_tasks
 from harness.pipeline import Outcome, Road, follow, pending_units
+from harness.place import Interrupted
 from harness.plan import Phase, Plan
 from harness.planning import Settings, make_plan
 from harness.progress import Listener, Silent
@@ -302,7 +303,7 @@ def carry_out(prepared: Prepared, catalog: Catalog, listener: Listener | None = 
                 check_cache(home() / "embeddings")
                 ranks.each(lambda: _open_single(plan, sessions, pending))
             road.compute(pending, outcome)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, Interrupted):
             book.write("interrupted", outcome)
             raise
         except BaseException:

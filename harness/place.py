@@ -34,6 +34,10 @@ class LostRank(BaseException):
     """Another process of this run is gone, or is not where it should be."""
 
 
+class Interrupted(LostRank):
+    """The user interrupted this process while it talked to the others, which it leaves."""
+
+
 class Ended(BaseException):
     """This process ends as another one did, which told why.
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from harness import checkpoints, files
 from harness.checkpoints import Checkpoint
 from harness.engine import load
-from harness.engine.ranks import here, own_device
+from harness.engine.meeting import here, own_device
 from harness.engine.sample import NAMES, SAMPLE, sample_checkpoint
 from harness.engine.session import Compute
 from harness.errors import UsageError

@@ -198,7 +198,7 @@ def together(harness_home: Path, sample_model: Path) -> Callable[..., list[Told]
         ]
         try:
             meanwhile(processes)
-            said = [process.communicate(timeout=300) for process in processes]
+            said = [process.communicate(timeout=600) for process in processes]
         finally:
             for process in processes:
                 process.kill()

@@ -15,8 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
+from harness.engine.gradients import dropout_seed, sum_gradients
 from harness.engine.lessons import Step
-from harness.engine.ranks import ALONE, Ranks, own_device
+from harness.engine.meeting import leave, own_device
+from harness.engine.ranks import ALONE, Ranks
 from harness.errors import UsageError
 from harness.place import Place, is_first, place
 
@@ -88,12 +90,11 @@ def test_alone_everything_is_done_here_and_now() -> None:
     ]
     assert items == [(1, [1.0]), (2, [2.0])]
     assert list(ALONE.in_step([1, 2])) == [1, 2]
-    assert ALONE.sum_gradients([parameter], 0.5) == 0.5
+    assert sum_gradients(ALONE, [parameter], 0.5) == 0.5
     assert parameter.grad is None
     assert ALONE.from_first(lambda: object) is ALONE.each(lambda: object)
     assert ALONE.exchange("x", b"y") == [b"y"]
-    assert ALONE.leave(2)
-    assert ALONE.ended() is None
+    assert leave(ALONE, 2, wait=1.0) is None
 
 
 @pytest.fixture(scope="module")
@@ -195,8 +196,8 @@ def test_dropout_is_another_one_in_each_process_and_step(told: list[dict[str, An
     """It follows from seed, step and rank, which are not mixed up."""
     seeds = [seed for entry in told for seed in entry["seeds"]]
     assert len(set(seeds)) == 9
-    assert seeds[3:6] == [Ranks(place=Place(rank=1, size=2)).dropout_seed(5, step) for step in range(3)]
-    assert Ranks(place=Place(rank=1, size=2)).dropout_seed(6, 0) not in seeds
+    assert seeds[3:6] == [dropout_seed(Ranks(place=Place(rank=1, size=2)), 5, step) for step in range(3)]
+    assert dropout_seed(Ranks(place=Place(rank=1, size=2)), 6, 0) not in seeds
 
 
 # What they learn

@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from harness.errors import HarnessError
-from harness.place import Ended, LostRank, is_first
+from harness.place import Ended, Interrupted, LostRank, is_first
 from harness.version import __version__
 
 _COMMANDS = {
@@ -109,9 +109,9 @@ def verdict_on(error: BaseException) -> tuple[int, str]:
     """The exit code of an error and what is printed of it."""
     if isinstance(error, HarnessError):
         return error.exit_code, str(error)
+    if isinstance(error, KeyboardInterrupt | click.Abort | Interrupted):
+        return INTERRUPTED, "interrupted; the same command goes on from here"
     if isinstance(error, LostRank):
         return HarnessError.exit_code, str(error)
-    if isinstance(error, KeyboardInterrupt | click.Abort):
-        return INTERRUPTED, "interrupted; the same command goes on from here"
     text = f"internal error, please report it (--debug shows more): {type(error).__name__}: {error}"
     return INTERNAL_ERROR, text

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from harness.cli.main import verdict_on
 from harness.errors import UsageError
-from harness.place import Ended, LostRank, place
+from harness.place import Ended, Interrupted, LostRank, place
 
 if TYPE_CHECKING:
     from harness.engine.ranks import Ranks
@@ -22,26 +22,20 @@ def taking_part() -> Iterator[Ranks]:
         Ended: Another process tells why the command ends.
         UsageError: They cannot be met.
     """
-    from harness.engine.ranks import join
+    from harness.engine import meeting
 
-    ranks = join(place())
+    ranks = meeting.here()
     try:
         yield ranks
-        ranks.end()
-    except LostRank:
-        code = ranks.ended()
-        if code is None:
-            # It was killed, and has told nothing.
-            if ranks.leave(verdict_on(LostRank())[0]):
-                raise
-            code = ranks.ended() or UsageError.exit_code
-        ranks.follow()
-        raise Ended(code) from None
-    except (Exception, KeyboardInterrupt) as error:
+        meeting.end(ranks)
+    except (Exception, KeyboardInterrupt, LostRank) as error:
         code, _ = verdict_on(error)
-        if ranks.leave(code):
+        # Where all have the same error the first one tells it; where another one is gone, it may have told.
+        lost = isinstance(error, LostRank) and not isinstance(error, Interrupted)
+        word = meeting.leave(ranks, code, wait=2.0 if lost else 0.0 if ranks.first else 1.0)
+        if word is None:
             raise
-        raise Ended(ranks.ended() or code) from None
+        raise Ended(word) from None
 
 
 def alone(command: str) -> None:

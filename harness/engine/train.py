@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from harness.engine import trainstate
+from harness.engine.gradients import dropout_seed, sum_gradients
 from harness.engine.lessons import Lesson, Step, lesson_order, micro_loss, total_steps
 from harness.engine.load import DTYPES
 from harness.engine.ranks import ALONE, Ranks
@@ -130,9 +131,10 @@ class Trainer:
 
     def _note_ranks(self) -> None:
         """How many processes train from which step on."""
-        told = self.progress.ranks
+        told = [entry for entry in self.progress.ranks if entry[0] < self.progress.step]
         if self.ranks.size != (told[-1][1] if told else 1):
             told.append([self.progress.step, self.ranks.size])
+        self.progress.ranks = told
 
     def _take_best(self) -> None:
         if self.progress.best_step:
@@ -237,7 +239,7 @@ class Trainer:
         for group in optimizer.param_groups:
             group["lr"] = rate
         if self.ranks.size > 1:
-            torch.manual_seed(self.ranks.dropout_seed(self.seed, step))
+            torch.manual_seed(dropout_seed(self.ranks, self.seed, step))
         value = self._gradient_interruptibly(lesson, drawn, optimizer, scaler)
         if not math.isfinite(value):
             raise ModelError(
@@ -289,7 +291,7 @@ class Trainer:
             optimizer.zero_grad(set_to_none=True)
             try:
                 mine = self.ranks.each(lambda: self._accumulate(lesson, drawn, scaler))
-                return self.ranks.sum_gradients(self.module.parameters(), mine)
+                return sum_gradients(self.ranks, self.module.parameters(), mine)
             except torch.OutOfMemoryError as error:
                 longest = int((drawn.longest * drawn.sizes).max())
                 if self.progress.micro_tokens <= longest:

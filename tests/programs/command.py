@@ -15,7 +15,7 @@ from typing import Any
 from harness import planning
 from harness.cli.main import main
 from harness.engine import predict
-from harness.engine.ranks import here
+from harness.engine.meeting import here
 
 
 def disturb(asked: dict[str, Any]) -> None:

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from harness.engine.ranks import Ranks, here
+from harness.engine.gradients import dropout_seed, sum_gradients
+from harness.engine.meeting import end, here
+from harness.engine.ranks import Ranks
 from harness.errors import DataError, UnknownNameError, UsageError
 from harness.place import LostRank
 
@@ -74,7 +76,7 @@ def gradients(ranks: Ranks) -> Any:
     for number, parameter in enumerate(parameters):
         if number < 3 or (number == 3 and ranks.rank == 1):
             parameter.grad = torch.randn(parameter.shape, generator=generator)
-    value = ranks.sum_gradients(parameters, 0.1 * (ranks.rank + 1))
+    value = sum_gradients(ranks, parameters, 0.1 * (ranks.rank + 1))
     sums = [None if p.grad is None else p.grad.double().sum().item() for p in parameters]
     bits = [None if p.grad is None else p.grad.numpy().tobytes().hex()[:4000] for p in parameters]
     return [value, sums, bits]
@@ -105,14 +107,14 @@ def main() -> None:
         "steps": steps(ranks),
         "stopped": steps(ranks, stops=1),
         "gradients": gradients(ranks),
-        "seeds": [ranks.dropout_seed(5, step) for step in range(3)],
+        "seeds": [dropout_seed(ranks, 5, step) for step in range(3)],
         "usage": UsageError.exit_code,
     }
     if "skew" in sys.argv:
         label = "one" if ranks.rank else "another"
         found["skew"] = raised(lambda: ranks.exchange(label, b"x"))
     print(json.dumps(found))
-    ranks.end()
+    end(ranks)
 
 
 if __name__ == "__main__":

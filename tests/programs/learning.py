@@ -23,8 +23,9 @@ from harness.checkpoints import open_checkpoint
 from harness.engine import train
 from harness.engine.headed import new_headed
 from harness.engine.lessons import Examples
+from harness.engine.meeting import end, here
 from harness.engine.predict import Asked, Predictor
-from harness.engine.ranks import Ranks, here
+from harness.engine.ranks import Ranks
 from harness.engine.sample import sample_checkpoint
 from harness.formats.base import HeadFormat
 from harness.home import home
@@ -97,7 +98,7 @@ def trainer_of(asked: dict[str, Any], ranks: Ranks) -> train.Trainer:
 def main() -> None:
     ranks = here()
     print(json.dumps([trained(asked, ranks) for asked in json.loads(sys.argv[1])]))
-    ranks.end()
+    end(ranks)
 
 
 def trained(asked: dict[str, Any], ranks: Ranks) -> dict[str, Any]:

@@ -178,9 +178,10 @@ def test_every_item_of_a_step_is_learned_by_one_process(
 
 
 def test_gradients_are_the_sum_over_all_processes(told: list[dict[str, Any]]) -> None:
-    """The same bits everywhere; without one where nobody has one."""
+    """The same bits everywhere and each time; without one where nobody has one."""
     value, total, bits = told[0]["gradients"]
     assert [entry["gradients"] for entry in told] == [[value, total, bits]] * 3
+    assert told[0]["gradients again"] == [value, total, bits]
     assert value == pytest.approx(0.6)
     expected = [0.0] * 4
     for rank in range(3):
@@ -237,7 +238,8 @@ TWO = ("mnli 2", "panx 2", "dropout", "again", "full", "interrupt", "dropout aft
 def learned(together: Together, tmp_path_factory: pytest.TempPathFactory) -> Learned:
     """Nine trainings, some of which go on where another one was stopped."""
     folder = tmp_path_factory.mktemp("learned")
-    dropout, work = {"dropout": 0.1}, str(folder / "stopped")
+    dropout: dict[str, Any] = {"dropout": 0.1}
+    work = str(folder / "stopped")
     ones = [
         asked(folder, "mnli"),
         asked(folder, "panx", "panx"),

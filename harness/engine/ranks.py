@@ -118,6 +118,8 @@ class Ranks:
 
     def agree(self, what: str, value: object) -> None:
         """Make sure that all processes have the same JSON value; raises UsageError in all where they do not."""
+        if self.size == 1:
+            return
         told = self.exchange("agree", digests.of_value(value).encode())
         if len(set(told)) > 1:
             raise UsageError(

@@ -107,6 +107,7 @@ def main() -> None:
         "steps": steps(ranks),
         "stopped": steps(ranks, stops=1),
         "gradients": gradients(ranks),
+        "gradients again": gradients(ranks),
         "seeds": [dropout_seed(ranks, 5, step) for step in range(3)],
         "usage": UsageError.exit_code,
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,3 +40,8 @@ class Answer:
     inputs: Mapping[str, int]
     weights: str
     trained: Mapping[str, Any] = field(default_factory=dict)
+
+    def close(self) -> None:
+        """Compute no more blocks."""
+        if isinstance(self.blocks, Generator):
+            self.blocks.close()

@@ -23,7 +23,8 @@ from harness.engine.session import Compute, Sessions
 from harness.errors import DataError, UsageError
 from harness.making import model_of
 from harness.models import models_of_tasks
-from harness.pipeline import Outcome, Road, pending_units
+from harness.pipeline import Outcome, Road, follow, pending_units
+from harness.place import Interrupted
 from harness.plan import Phase, Plan
 from harness.planning import Settings, make_plan
 from harness.progress import Listener, Silent
@@ -267,14 +268,23 @@ def _check(plan: Plan) -> None:
 def carry_out(prepared: Prepared, catalog: Catalog, listener: Listener | None = None) -> Run:
     """Compute what is missing, write everything, return the run.
 
+    Of several processes the first one writes and tells; the others compute their part and return when it is done.
+
     Raises:
         HarnessError: The folder cannot be used, or with ``fail_fast`` the first failure.
         KeyboardInterrupt: Passed on after ``run.json`` says so; what was done is kept.
     """
     request, plan = prepared.request, prepared.plan
-    listener = listener or Silent()
+    listener, ranks = listener or Silent(), prepared.compute.ranks
+    ranks.agree("plan", [plan.run, [[unit.name, unit.data, unit.error] for unit in plan.units]])
+    if request.deterministic:
+        load.be_deterministic()
+    if not ranks.first:
+        return _followed(prepared, catalog)
     with RunWriter(prepared.folder, plan.identity, plan.run, request.overwrite) as writer:
-        pending = pending_units(plan, catalog, writer, again=request.overwrite == "always")
+        pending = ranks.from_first(
+            lambda: pending_units(plan, catalog, writer, again=request.overwrite == "always")
+        )
         listener.planned(plan, len(pending))
         book = _Book(prepared=prepared, catalog=catalog, writer=writer, started=time.time())
         outcome = Outcome(failures={unit.key: unit.error for unit in plan.units if unit.error})
@@ -295,12 +305,10 @@ def carry_out(prepared: Prepared, catalog: Catalog, listener: Listener | None = 
             fail_fast=request.fail_fast,
         )
         try:
-            if request.deterministic:
-                load.be_deterministic()
             if pending:
-                _open_single(plan, sessions, pending)
+                ranks.each(lambda: _open_single(plan, sessions, pending))
             road.compute(pending, outcome)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, Interrupted):
             book.write("interrupted", outcome)
             raise
         except BaseException:
@@ -309,7 +317,20 @@ def carry_out(prepared: Prepared, catalog: Catalog, listener: Listener | None = 
         book.write("partial" if outcome.failures else "complete", outcome)
         run = open_run(prepared.folder)
         report.write(run, catalog.suites)
+        ranks.from_first(lambda: None)
         return run
+
+
+def _followed(prepared: Prepared, catalog: Catalog) -> Run:
+    """Take part in a run that the first process writes."""
+    plan, ranks = prepared.plan, prepared.compute.ranks
+    pending: list[int] = ranks.from_first(list)
+    sessions = Sessions(plan=plan, compute=prepared.compute)
+    if pending:
+        ranks.each(lambda: _open_single(plan, sessions, pending))
+    follow(plan, catalog, sessions, pending)
+    ranks.from_first(lambda: None)
+    return open_run(prepared.folder)
 
 
 def _open_single(plan: Plan, sessions: Sessions, pending: Sequence[int]) -> None:
@@ -356,6 +377,7 @@ class _Book:
                     "machine": platform.machine(),
                     "cores": os.cpu_count(),
                     "device": request.device,
+                    "processes": self.prepared.compute.ranks.size,
                     "system": platform.system(),
                 },
             }

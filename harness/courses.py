@@ -127,7 +127,9 @@ def exam_of(taught: Taught, headed: Headed, max_length: int, school: School) -> 
                 metric=MASKED_LOSS,
                 higher_is_better=False,
                 items=len(texts.lengths),
-                score=lambda: held_out_loss(headed, texts, budget, share),
+                score=lambda: school.compute.ranks.from_first(
+                    lambda: held_out_loss(headed, texts, budget, share)
+                ),
             )
         rows = task_format.encode(examples, headed.tokenizer, max_length)
         return _scored(taught, task_format, examples, rows, headed, school)
@@ -145,13 +147,18 @@ def _scored(
 ) -> Exam:
     main = taught.task.main
     metric = school.catalog.metric(main.metric)
-    predictor = Predictor(headed=headed, batch_tokens=school.compute.batch_tokens)
+    ranks = school.compute.ranks
+    predictor = Predictor(headed=headed, batch_tokens=school.compute.batch_tokens, ranks=ranks)
 
     def value() -> float:
         reader = task_format.reader(examples, rows)
         predictor.run([Asked(rows=rows, reader=reader, language=taught.languages[0])])
-        found = next(entry for entry in reader.predictions() if entry.view == main.view)
-        return score(metric, found.gold, found.values).value
+
+        def read() -> float:
+            found = next(entry for entry in reader.predictions() if entry.view == main.view)
+            return score(metric, found.gold, found.values).value
+
+        return ranks.from_first(read)
 
     return Exam(
         taught=taught,

@@ -5,6 +5,7 @@ Knows plans and formats with a head; knows no task, and of metrics only the one 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +22,9 @@ from harness.plan import Plan, Unit
 from harness.planning import GROUP_EXAMPLES, blame, read_unit
 from harness.progress import Listener
 from harness.registry import Catalog
+
+# What a block is in the processes that only take part: the first one has the predictions.
+_ELSEWHERE = Block(predictions=(), inputs={})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,13 +115,18 @@ class HeadAnswers:
         except HarnessError as error:
             raise ModelError(f"{unit.name}: {error}") from error
 
+        ranks = self.compute.ranks
+
         def blocks() -> Iterator[Block]:
-            examples = read_unit(unit, self.plan.location, self.plan.limit)[0].examples
-            for begin in range(0, len(examples), self._most):
-                (found,) = self._blocks(model, [(unit, examples[begin : begin + self._most])])
-                if isinstance(found, str):
-                    raise ModelError(found)
-                yield found
+            rows, _ = ranks.each(lambda: read_unit(unit, self.plan.location, self.plan.limit))
+            begins = range(0, len(rows.examples), self._most)
+            with contextlib.closing(ranks.in_step(begins)) as steps:
+                for begin in steps:
+                    part = rows.examples[begin : begin + self._most]
+                    (found,) = self._blocks(model, [(unit, part)])
+                    if isinstance(found, str):
+                        raise ModelError(found)
+                    yield found
 
         return _answer(unit, model, blocks())
 
@@ -125,7 +134,9 @@ class HeadAnswers:
         """Answers to some examples of each unit, None for all it has, in common batches; or what is wrong with them."""
         asked = [self._asked(unit, model, examples) for unit, examples in parts]
         waiting = [entry for entry in asked if isinstance(entry, Asked)]
-        predictor = Predictor(headed=model.headed, batch_tokens=self.compute.batch_tokens)
+        predictor = Predictor(
+            headed=model.headed, batch_tokens=self.compute.batch_tokens, ranks=self.compute.ranks
+        )
         try:
             self.listener.encoding(parts[0][0], sum(len(entry.rows.lengths) for entry in waiting))
             predictor.run(waiting, self.listener.encoded)
@@ -136,6 +147,8 @@ class HeadAnswers:
             return [f"{unit.name}: {told}" for unit, _ in parts]
         for name in predictor.work.__slots__:
             self.work[name] = self.work.get(name, 0) + int(getattr(predictor.work, name))
+        if not self.compute.ranks.first:
+            return [entry if isinstance(entry, str) else _ELSEWHERE for entry in asked]
         return [_block(unit, entry) for (unit, _), entry in zip(parts, asked, strict=True)]
 
     def _asked(self, unit: Unit, model: _Model, examples: Sequence[Any] | None) -> Asked | str:
@@ -185,8 +198,10 @@ class HeadAnswers:
             checkpoint, trained = made.checkpoint, made.facts
             order = tuple(range(len(head.labels)))
         try:
-            headed = open_answering(
-                checkpoint, head, order, device=self.compute.device, dtype=self.compute.dtype
+            headed = self.compute.ranks.each(
+                lambda: open_answering(
+                    checkpoint, head, order, device=self.compute.device, dtype=self.compute.dtype
+                )
             )
         except ModelError as error:
             if unit.phase is None:

@@ -18,7 +18,7 @@ from harness.errors import HarnessError, OutputError, PluginError, SpecError
 from harness.headanswers import HeadAnswers
 from harness.plan import Plan, Space, Unit
 from harness.planning import blame
-from harness.progress import Listener
+from harness.progress import Listener, Silent
 from harness.records import Record, predictions_path
 from harness.registry import Catalog
 from harness.run import RunWriter
@@ -78,14 +78,7 @@ class Road:
             HarnessError: With ``fail_fast``, the first failure.
             OutputError: The run folder or the cache cannot be written; nothing more could be kept.
         """
-        vectors = VectorAnswers(self.plan, self.sessions, self.listener, pending)
-        heads = HeadAnswers(
-            plan=self.plan,
-            catalog=self.catalog,
-            compute=self.sessions.compute,
-            listener=self.listener,
-            pending=pending,
-        )
+        vectors, heads = _answering(self.plan, self.catalog, self.sessions, self.listener, pending)
         try:
             for number in pending:
                 unit = self.plan.units[number]
@@ -109,8 +102,8 @@ class Road:
         finally:
             vectors.close()
             self.sessions.flush()
-            work = self.sessions.work()
-            outcome.work = {name: count + heads.work.get(name, 0) for name, count in work.items()}
+            outcome.work = _work(self.sessions, heads)
+        outcome.work = self.sessions.compute.ranks.summed(dict(outcome.work))
 
     def _written(self, unit: Unit, answers: Sequence[Answer]) -> list[Record]:
         """Write and score the answers of one unit."""
@@ -122,6 +115,7 @@ class Road:
         """The records of one answer; predictions of a block are scored and put by before the next one is computed."""
         inputs = Counter(answer.inputs)
         with contextlib.ExitStack() as stack:
+            stack.callback(answer.close)
             views: dict[str, ViewWriter] = {}
             for block in answer.blocks:
                 inputs.update(block.inputs)
@@ -194,6 +188,45 @@ class Road:
             distribution=unit.plugin.distribution,
             version=unit.plugin.version,
         )
+
+
+def follow(plan: Plan, catalog: Catalog, sessions: Sessions, pending: Sequence[int]) -> None:
+    """Take part in computing the units that the first process of a run writes; what fails in them is told there.
+
+    Raises:
+        OutputError: The cache cannot be written.
+    """
+    silent = Silent()
+    vectors, heads = _answering(plan, catalog, sessions, silent, pending)
+    try:
+        for number in pending:
+            unit = plan.units[number]
+            try:
+                for answer in (vectors if unit.spaces else heads).answer(unit):
+                    for _ in answer.blocks:
+                        pass
+            except OutputError:
+                raise
+            # The first process has it too, tells of it, and goes on with the other units.
+            except Exception as error:  # noqa: BLE001
+                silent.failed(unit, str(error))
+    finally:
+        vectors.close()
+    sessions.compute.ranks.summed(_work(sessions, heads))
+
+
+def _answering(
+    plan: Plan, catalog: Catalog, sessions: Sessions, listener: Listener, pending: Sequence[int]
+) -> tuple[VectorAnswers, HeadAnswers]:
+    vectors = VectorAnswers(plan, sessions, listener, pending)
+    heads = HeadAnswers(
+        plan=plan, catalog=catalog, compute=sessions.compute, listener=listener, pending=pending
+    )
+    return vectors, heads
+
+
+def _work(sessions: Sessions, heads: HeadAnswers) -> dict[str, int]:
+    return {name: count + heads.work.get(name, 0) for name, count in sessions.work().items()}
 
 
 def _caveats(unit: Unit, plan: Plan) -> Iterator[str]:

@@ -173,17 +173,23 @@ def carried_out(
 ) -> Path:
     """Train a chain and put its last checkpoint where it is wanted; the folder.
 
+    Of several processes the first one writes; the others compute their part and return when it is done.
+
     Raises:
         HarnessError: As :func:`trained`, or the output folder is another one's.
     """
+    ranks = compute.ranks
     if output is not None:
-        if not overwrite and _holds_result(output, chain, catalog, compute.home):
+        known = not overwrite and ranks.from_first(
+            lambda: _holds_result(output, chain, catalog, compute.home)
+        )
+        if known:
             return output
-        check_free(output, overwrite=overwrite)
+        ranks.from_first(lambda: check_free(output, overwrite=overwrite))
     checkpoint = trained(chain, catalog, compute, listener)
     if output is None:
         return checkpoint.folder
-    put(checkpoint, output)
+    ranks.from_first(lambda: put(checkpoint, output))
     return output
 
 

@@ -10,6 +10,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from harness.engine.adapting import encoder_of
 from harness.engine.headed import Headed, new_headed, save_headed
 from harness.engine.lora import Adapted, adapt
 from harness.engine.multi import open_heads, save_heads
+from harness.engine.ranks import Ranks
 from harness.engine.session import Compute
 from harness.engine.train import Hooks, Trainer
 from harness.engine.trainstate import unwritten
@@ -35,6 +37,9 @@ from harness.progress import Listener
 from harness.registry import Catalog
 from harness.sources import DataLocation
 from harness.trainingfacts import Told, training_facts
+
+# How long the first of several processes waits for a lock before the others hear of it again.
+_LOCK_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,17 +67,19 @@ def obtain(
         ModelError: The parent cannot be opened, or the training fails.
         OutputError: The cache cannot be written.
     """
-    folder = folder_of(phase, compute.home)
-    if not folder.is_dir():
+    folder, ranks = folder_of(phase, compute.home), compute.ranks
+    ranks.agree("training", phase.key)
+    if not ranks.from_first(folder.is_dir):
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
-            with _taken(folder.with_name(f"{folder.name}.lock"), phase, listener):
-                if not folder.is_dir():
+            with _taken(folder.with_name(f"{folder.name}.lock"), phase, listener, ranks):
+                if not ranks.from_first(folder.is_dir):
                     _train(phase, folder, catalog, location, compute, listener)
         except OSError as error:
             raise files.output_error(folder, error, ADVICE) from error
-    _sweep(folder)
-    return _opened(phase, folder)
+    if ranks.first:
+        _sweep(folder)
+    return ranks.each(lambda: _opened(phase, folder))
 
 
 def _sweep(folder: Path) -> None:
@@ -91,18 +98,25 @@ def _draft(folder: Path) -> Path:
 
 
 @contextlib.contextmanager
-def _taken(path: Path, phase: Phase, listener: Listener) -> Iterator[None]:
-    """Hold a lock; where another process holds it, the listener is told before this one waits."""
+def _taken(path: Path, phase: Phase, listener: Listener, ranks: Ranks) -> Iterator[None]:
+    """Hold a lock, for all processes of this run; where another run holds it, the listener is told before this one waits."""
     lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
+    if not ranks.from_first(partial(_acquired, lock, 0)):
         listener.waiting(phase)
-        lock.acquire()
+        while not ranks.from_first(partial(_acquired, lock, _LOCK_SECONDS)):
+            pass
     try:
         yield
     finally:
         lock.release()
+
+
+def _acquired(lock: FileLock, seconds: float) -> bool:
+    try:
+        lock.acquire(timeout=seconds)
+    except Timeout:
+        return False
+    return True
 
 
 def _opened(phase: Phase, folder: Path) -> Tuned:
@@ -127,6 +141,9 @@ def _opened(phase: Phase, folder: Path) -> Tuned:
         "best_step": best["step"] if best else None,
         **({"lora": told["lora"]} if told.get("lora") else {}),
     }
+    most = max((count for _, count in told.get("ranks", ())), default=1)
+    if most > 1:
+        facts["ranks"] = most
     return Tuned(checkpoint=checkpoint, facts=facts)
 
 
@@ -141,11 +158,14 @@ def _train(
     phase: Phase, folder: Path, catalog: Catalog, location: DataLocation, compute: Compute, listener: Listener
 ) -> None:
     school = School(catalog=catalog, location=location, compute=compute)
-    models = _models(phase, compute)
+    models = compute.ranks.each(lambda: _models(phase, compute))
     if compute.gradient_checkpointing:
         for headed in models.by_head.values():
             checkpoint_gradients(headed)
-    lessons = [lesson_of(course, models.by_head[course.format.head], school) for course in phase.courses]
+    by_head = models.by_head
+    lessons = compute.ranks.each(
+        lambda: [lesson_of(course, by_head[course.format.head], school) for course in phase.courses]
+    )
     low_rank = _low_rank(phase, models)
     trainer = Trainer(
         lessons=lessons,
@@ -155,12 +175,13 @@ def _train(
         folder=_work(folder),
         micro_tokens=compute.micro_tokens,
         save_seconds=compute.save_seconds,
+        ranks=compute.ranks,
         hooks=Hooks(
-            select=selection(phase, models.by_head, school),
+            select=compute.ranks.each(lambda: selection(phase, by_head, school)),
             started=lambda steps, done: listener.training(phase, steps, done),
             stepped=listener.trained,
             selected=listener.selected,
-            watch=_watch(phase, models, school),
+            watch=compute.ranks.each(lambda: _watch(phase, models, school)),
         ),
     )
     try:
@@ -177,7 +198,10 @@ def _train(
         compute=compute,
         adapted=low_rank,
     )
-    _finish(folder, models.save, training_facts(told, _exams(phase, models, school)))
+    facts = training_facts(told, _exams(phase, models, school))
+    compute.ranks.from_first(lambda: _finish(folder, models.save, facts))
+    if compute.ranks.first:
+        shutil.rmtree(_work(folder), ignore_errors=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,7 +265,7 @@ def _exams(phase: Phase, models: _Models, school: School) -> list[tuple[Exam, fl
     for taught in phase.watched:
         headed = models.by_head[taught.task.format.head]
         headed.module.eval()
-        exam = exam_of(taught, headed, lengths[taught.task.name], school)
+        exam = school.compute.ranks.each(partial(exam_of, taught, headed, lengths[taught.task.name], school))
         found.append((exam, exam.score()))
     return found
 

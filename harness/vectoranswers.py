@@ -39,6 +39,7 @@ class VectorAnswers:
 
     def __init__(self, plan: Plan, sessions: Sessions, listener: Listener, pending: Sequence[int]) -> None:
         self._plan, self._sessions, self._listener = plan, sessions, listener
+        self._ranks = sessions.compute.ranks
         self._groups: dict[int, list[Unit]] = {}
         for unit in plan.units:
             if unit.spaces:
@@ -52,12 +53,14 @@ class VectorAnswers:
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="tokenise")
 
     def answer(self, unit: Unit) -> list[Answer]:
-        """Answers in every space of a unit.
+        """Answers in every space of a unit; none in a process that only takes part in encoding.
 
         Raises:
             HarnessError: Something that it needs could not be read or encoded.
         """
         self._bring(unit)
+        if not self._ranks.first:
+            return []
         task_format = unit.task.format
         if not isinstance(task_format, VectorFormat):
             raise SpecError(f"{unit.name}: the format '{task_format.name}' does not read vectors")
@@ -109,7 +112,7 @@ class VectorAnswers:
             while group in self._waiting:
                 self._encode(self._waiting[0])
         embedder = self._session(unit).embedder(unit.max_length)
-        if embedder.missing(unit.texts):
+        if self._ranks.first and embedder.missing(unit.texts):
             broken = [embedder.broken[key] for key in unit.texts.tolist() if key in embedder.broken]
             failed = [
                 self._failed[group] for group in np.unique(unit.owner).tolist() if group in self._failed
@@ -126,7 +129,7 @@ class VectorAnswers:
             return
         unit = self._groups[group][0]
         try:
-            parts = waiting.result()
+            parts = self._ranks.each(waiting.result)
             self._listener.encoding(unit, sum(len(part.texts) for part in parts))
             embedder = self._session(unit).embedder(unit.max_length)
             for part in parts:
@@ -143,9 +146,11 @@ class VectorAnswers:
             return
         units = self._groups[group]
         mine = np.unique(np.concatenate([unit.texts[unit.owner == group] for unit in units]))
-        missing = self._session(units[0]).embedder(units[0].max_length).missing(mine)
+        embedder = self._ranks.each(lambda: self._session(units[0]).embedder(units[0].max_length))
+        missing = self._ranks.from_first(lambda: embedder.missing(mine))
         if missing:
-            check_cache(self._sessions.compute.home / "embeddings")
+            folder = self._sessions.compute.home / "embeddings"
+            self._ranks.from_first(lambda: check_cache(folder))
         self._ahead[group] = self._pool.submit(self._tokens, units, mine) if missing else None
 
     def _tokens(self, units: Sequence[Unit], mine: NDArray[np.bytes_]) -> list[_Waiting]:

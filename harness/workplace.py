@@ -10,6 +10,7 @@ from pathlib import Path
 from harness import checkpoints, files
 from harness.checkpoints import Checkpoint
 from harness.engine import load
+from harness.engine.meeting import here, own_device
 from harness.engine.sample import NAMES, SAMPLE, sample_checkpoint
 from harness.engine.session import Compute
 from harness.errors import UsageError
@@ -36,14 +37,15 @@ def compute_of(
     gradient_checkpointing: bool = False,
     deterministic: bool = False,
 ) -> Compute:
-    """What models run on, with ``auto`` settled.
+    """What models run on, with ``auto`` settled; where a launcher started several processes, with the others of them.
 
     Raises:
         UsageError: Device, dtype, batch size or an environment variable is not allowed here.
     """
     if batch_tokens is not None and batch_tokens < 1:
         raise UsageError(f"--batch-tokens {batch_tokens}: must be at least 1")
-    device = load.resolve_device(device)
+    ranks = here()
+    device = own_device(load.resolve_device(device), ranks.place)
     return Compute(
         device=device,
         dtype=load.resolve_dtype(dtype, device),
@@ -52,6 +54,7 @@ def compute_of(
         gradient_checkpointing=gradient_checkpointing,
         deterministic=deterministic,
         save_seconds=_save_seconds(),
+        ranks=ranks,
     )
 
 

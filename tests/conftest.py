@@ -6,7 +6,10 @@ import importlib.util
 import json
 import os
 import shutil
-from collections.abc import Callable
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -220,6 +223,64 @@ def trained_sequence(sample_model: Path, tmp_path_factory: pytest.TempPathFactor
         patch.setenv("HARNESS_HOME", str(tmp_path_factory.mktemp("home")))
         assert _run([*command.split(), "-m", str(sample_model), "-o", str(folder)], debug=True) == 0
     return folder
+
+
+@pytest.fixture(scope="session")
+def together(harness_home: Path, sample_model: Path) -> Callable[..., list[Told]]:
+    """Runs a program in several processes that find each other, as torchrun has it; each on one thread.
+
+    Gives a function of the arguments to Python that returns how each process ended, by rank. ``meanwhile`` may do
+    something to the running processes.
+    """
+
+    def run(
+        *arguments: object,
+        size: int = 2,
+        meanwhile: Callable[[Sequence[subprocess.Popen[str]]], None] = lambda processes: None,
+        **changes: str,
+    ) -> list[Told]:
+        environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("HARNESS_")},
+            "HARNESS_HOME": str(harness_home),
+            "HF_HUB_OFFLINE": "1",
+            "OMP_NUM_THREADS": "1",
+            "COLUMNS": "200",
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(_free_port()),
+            "WORLD_SIZE": str(size),
+            **changes,
+        }
+        command = [sys.executable, *(str(argument) for argument in arguments)]
+        processes = [
+            subprocess.Popen(
+                command,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                cwd=harness_home,
+                env={**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            )
+            for rank in range(size)
+        ]
+        try:
+            meanwhile(processes)
+            said = [process.communicate(timeout=600) for process in processes]
+        finally:
+            for process in processes:
+                process.kill()
+        return [
+            Told(code=process.returncode, out=out, err=err)
+            for process, (out, err) in zip(processes, said, strict=True)
+        ]
+
+    return run
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 @pytest.fixture

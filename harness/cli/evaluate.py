@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from harness.api import Prepared, Request
+    from harness.engine.ranks import Ranks
     from harness.plan import Phase, Space, Unit
+    from harness.registry import Catalog
     from harness.run import Run
     from harness.suite import Suite
 
@@ -133,21 +135,33 @@ def command(dry_run: bool, as_json: bool, **options: Any) -> int:
 
     The same command goes on where an earlier one stopped, and computes nothing twice.
     """
+    from harness.cli.together import taking_part
+
+    with taking_part() as ranks:
+        return _evaluated(ranks, options, dry_run=dry_run, as_json=as_json)
+
+
+def _evaluated(ranks: Ranks, options: dict[str, Any], *, dry_run: bool, as_json: bool) -> int:
     # The imports wait, so that --help needs no torch.
     from harness import api
+    from harness.cli.progress import listener
     from harness.registry import load_catalog
 
     catalog = load_catalog(options.pop("plugins"), others=not options.pop("no_plugins"))
-    request = _request(options)
-    prepared = api.prepare(request, catalog)
+    prepared = api.prepare(_request(options), catalog)
     if dry_run:
-        _show_plan(prepared, as_json=as_json)
+        if ranks.first:
+            _show_plan(prepared, as_json=as_json)
         return 0
-    from harness.cli.progress import listener
+    with listener(quiet=not ranks.first) as told:
+        run = api.carry_out(prepared, catalog, told)
+    return ranks.from_first(lambda: _show(run, prepared, catalog, as_json=as_json))
+
+
+def _show(run: Run, prepared: Prepared, catalog: Catalog, *, as_json: bool) -> int:
+    """Print a finished run; its exit code."""
     from harness.run import verdict
 
-    with listener() as told:
-        run = api.carry_out(prepared, catalog, told)
     code, sentence = verdict(run)
     if as_json:
         _print_json(run, code, sentence, catalog.suites)

@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from harness.errors import HarnessError
+from harness.place import Ended, Interrupted, LostRank, is_first
 from harness.version import __version__
 
 _COMMANDS = {
@@ -89,24 +90,32 @@ def _run(arguments: list[str], *, debug: bool) -> int:
     try:
         result: Any = harness.main(arguments, prog_name="harness", standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        if is_first():
+            error.show()
         return error.exit_code
-    except HarnessError as error:
-        return _told(error, str(error), error.exit_code, debug=debug)
-    except (KeyboardInterrupt, click.Abort) as error:
-        return _told(error, "interrupted; the same command goes on from here", INTERRUPTED, debug=debug)
+    except Ended as ended:
+        return ended.code
     except (
         SystemExit
     ):  # click's way to say that nobody reads standard output any more; no regression was found
         return 0
-    except Exception as error:  # noqa: BLE001 - a defect of ours: still one line, unless --debug
-        text = f"internal error, please report it (--debug shows more): {type(error).__name__}: {error}"
-        return _told(error, text, INTERNAL_ERROR, debug=debug)
+    # A defect of ours too is still one line, unless --debug.
+    except (Exception, KeyboardInterrupt, LostRank) as error:  # noqa: BLE001
+        code, text = verdict_on(error)
+        if debug:
+            traceback.print_exception(error)
+        click.echo(f"harness: {' '.join(text.split())}", err=True)
+        return code
     return result if isinstance(result, int) else 0
 
 
-def _told(error: BaseException, text: str, code: int, *, debug: bool) -> int:
-    if debug:
-        traceback.print_exception(error)
-    click.echo(f"harness: {' '.join(text.split())}", err=True)
-    return code
+def verdict_on(error: BaseException) -> tuple[int, str]:
+    """The exit code of an error and what is printed of it."""
+    if isinstance(error, HarnessError):
+        return error.exit_code, str(error)
+    if isinstance(error, KeyboardInterrupt | click.Abort | Interrupted):
+        return INTERRUPTED, "interrupted; the same command goes on from here"
+    if isinstance(error, LostRank):
+        return HarnessError.exit_code, str(error)
+    text = f"internal error, please report it (--debug shows more): {type(error).__name__}: {error}"
+    return INTERNAL_ERROR, text

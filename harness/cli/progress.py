@@ -19,7 +19,7 @@ from rich.progress import (
 )
 
 from harness.plan import Phase, Plan, Unit
-from harness.progress import Listener
+from harness.progress import Listener, Silent
 from harness.records import Record
 
 # Between two lines about a training in a log.
@@ -27,8 +27,11 @@ _EVERY_SECONDS = 30.0
 
 
 @contextlib.contextmanager
-def listener() -> Iterator[Listener]:
-    """A listener for this terminal."""
+def listener(*, quiet: bool = False) -> Iterator[Listener]:
+    """A listener for this terminal, or for nobody."""
+    if quiet:
+        yield Silent()
+        return
     if not sys.stderr.isatty():
         yield Lines()
         return

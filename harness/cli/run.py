@@ -89,11 +89,13 @@ def command(
     RECIPE is the name of a shipped one (an unknown name shows them all) or a .yaml file. The same command goes on where an
     earlier one stopped; a cell that fails does not keep the others from being done.
     """
+    from harness.cli.together import alone
     from harness.experiment import Conditions, ExperimentWriter, jobs_of
     from harness.recipefile import find_recipe
     from harness.recipenames import check
     from harness.registry import load_catalog
 
+    alone("run")
     catalog = load_catalog(plugins, others=not no_plugins)
     found = find_recipe(recipe, catalog.recipes)
     check(found, catalog, given=[key for key, value in (("model", models), ("data", data)) if value])

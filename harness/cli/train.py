@@ -11,6 +11,7 @@ import click
 from harness.cli.options import json_option, plugin_options
 
 if TYPE_CHECKING:
+    from harness.engine.ranks import Ranks
     from harness.plan import Course
     from harness.training import Chain, Planned
 
@@ -122,12 +123,20 @@ def command(dry_run: bool, as_json: bool, **options: Any) -> int:
     The result is a plain transformers encoder with the heads beside it, which 'harness eval' takes as a model. The same
     command goes on where an earlier one stopped.
     """
+    from harness.cli.together import taking_part
+
+    with taking_part() as ranks:
+        return _trained(ranks, options, dry_run=dry_run, as_json=as_json)
+
+
+def _trained(ranks: Ranks, options: dict[str, Any], *, dry_run: bool, as_json: bool) -> int:
+    from harness.cli.progress import listener
     from harness.home import home
     from harness.making import model_of
     from harness.registry import load_catalog
     from harness.sources import DataLocation
     from harness.stageoptions import StageOptions, stages_of
-    from harness.training import Chain, carried_out
+    from harness.training import Chain, carried_out, planned
     from harness.workplace import compute_of
 
     catalog = load_catalog(options.pop("plugins"), others=not options.pop("no_plugins"))
@@ -147,15 +156,12 @@ def command(dry_run: bool, as_json: bool, **options: Any) -> int:
         dtype=compute.dtype,
     )
     if dry_run:
-        from harness.training import planned
-
-        _show(list(planned(chain, catalog, home())), as_json=as_json)
+        if ranks.first:
+            _show(list(planned(chain, catalog, home())), as_json=as_json)
         return 0
-    from harness.cli.progress import listener
-
-    with listener() as told:
+    with listener(quiet=not ranks.first) as told:
         folder = carried_out(chain, catalog, compute, told, own["output"], overwrite=own["overwrite"])
-    _told(folder, chain, as_json=as_json)
+    ranks.from_first(lambda: _told(folder, chain, as_json=as_json))
     return 0
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from harness.encoders import stored_as
 from harness.engine import batching
 from harness.engine.adapting import least_rows
 from harness.engine.load import Encoder, hidden_states
+from harness.engine.ranks import ALONE, Ranks
 from harness.engine.store import FLUSH_BYTES, EmbeddingStore
 from harness.engine.tokens import Tokens, tokenise
 from harness.errors import ModelError
@@ -53,13 +55,15 @@ class Embedder:
         encoder: The encoder.
         stores: By space; all spaces have the same ``max_length``.
         batch_tokens: Tokens per batch.
-        work: Counts of what was done.
+        ranks: The processes among which batches are divided; the first one's stores get all vectors, the others' none.
+        work: Counts of what was done here.
         broken: Digests of texts without a finite vector, with what is wrong.
     """
 
     encoder: Encoder
     stores: Mapping[Space, EmbeddingStore]
     batch_tokens: int
+    ranks: Ranks = ALONE
     work: Work = field(default_factory=Work)
     broken: dict[bytes, str] = field(default_factory=dict)
 
@@ -104,34 +108,59 @@ class Embedder:
         start = 0
         for tokens in blocks:
             block = texts[start : start + len(tokens.sequence)]
-            self._embed_block(block, tokens, tell, language)
+            self.ranks.agree("texts to encode", [len(block), int(tokens.starts[-1])])
+            keys = self.keys(block, language)
+            whole = np.array(self.ranks.from_first(partial(self._whole, keys, tokens)), dtype=np.bool_)
+            self.ranks.each(partial(self._embed_block, block, keys, tokens, whole, tell, language))
             start += len(block)
 
-    def _embed_block(
-        self, texts: Sequence[str], tokens: Tokens, tell: Callable[[int], None], language: str
-    ) -> None:
-        keys = self.keys(texts, language)
+    def _whole(self, keys: NDArray[np.bytes_], tokens: Tokens) -> list[bool]:
+        """Which sequences have all their texts stored in every space."""
         stored = np.logical_and.reduce([store.has(keys) for store in self.stores.values()])
         whole = np.ones(len(tokens.starts) - 1, dtype=np.bool_)
         np.logical_and.at(whole, tokens.sequence, stored)
+        found: list[bool] = whole.tolist()
+        return found
+
+    def _embed_block(
+        self,
+        texts: Sequence[str],
+        keys: NDArray[np.bytes_],
+        tokens: Tokens,
+        whole: NDArray[np.bool_],
+        tell: Callable[[int], None],
+        language: str,
+    ) -> None:
         order = np.argsort(tokens.sequence, kind="stable")
         first = np.searchsorted(tokens.sequence[order], np.arange(len(whole) + 1))
         exact = 64 if self.encoder.device.type == "cpu" else 0
-        for batch in batching.plan(np.diff(tokens.starts), self.batch_tokens, exact=exact):
-            members = np.concatenate([order[first[row] : first[row + 1]] for row in batch.rows.tolist()])
-            tell(len(members))
-            if whole[batch.rows].all():
-                continue
-            place = np.repeat(np.arange(len(batch.rows)), first[batch.rows + 1] - first[batch.rows])
-            for space, vectors in self._run(batch, tokens, list(self.stores), language).items():
-                good: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(vectors), axis=1)
-                if not good.all():
-                    self._note(keys[members], [texts[int(index)] for index in members], good[place], space)
-                kept = np.flatnonzero(good[place])
-                self.stores[space].add(
-                    keys[members[kept]], vectors[place[kept]], tokens.before[members[kept]]
-                )
-            self.work.sentences += len(members)
+        batches = batching.plan(np.diff(tokens.starts), self.batch_tokens, exact=exact)
+        asked = [batch for batch in batches if not whole[batch.rows].all()]
+        tell(len(texts) - sum(int((first[batch.rows + 1] - first[batch.rows]).sum()) for batch in asked))
+        borders = np.cumsum([store.dimension for store in self.stores.values()])[:-1]
+        with contextlib.closing(
+            self.ranks.in_turn(asked, lambda batch: self._pooled(batch, tokens, language))
+        ) as done:
+            for batch, pooled in done:
+                members = np.concatenate([order[first[row] : first[row + 1]] for row in batch.rows.tolist()])
+                tell(len(members))
+                place = np.repeat(np.arange(len(batch.rows)), first[batch.rows + 1] - first[batch.rows])
+                for space, vectors in zip(self.stores, np.split(pooled, borders, axis=1), strict=True):
+                    good: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(vectors), axis=1)
+                    if not good.all():
+                        self._note(
+                            keys[members], [texts[int(index)] for index in members], good[place], space
+                        )
+                    kept = np.flatnonzero(good[place])
+                    self.stores[space].add(
+                        keys[members[kept]], vectors[place[kept]], tokens.before[members[kept]]
+                    )
+                self.work.sentences += len(members)
+
+    def _pooled(self, batch: batching.Batch, tokens: Tokens, language: str) -> NDArray[np.float32]:
+        """Vectors of one batch, those of all spaces side by side."""
+        pooled = self._run(batch, tokens, list(self.stores), language)
+        return np.concatenate([pooled[space] for space in self.stores], axis=1)
 
     def _note(
         self, keys: NDArray[np.bytes_], texts: list[str], good: NDArray[np.bool_], space: Space

@@ -54,11 +54,18 @@ class Step:
         """Tokens of each row of the step."""
         return self.starts[self.rows + 1] - self.starts[self.rows]
 
-    def micro(self, budget: int) -> Iterator[Ints]:
-        """Places of items, longest first, cut so that no part has more than ``budget`` tokens with padding."""
-        ends = np.cumsum(self.sizes)
-        longest = np.maximum.reduceat(self.lengths, ends - self.sizes)
-        yield from _cut(np.argsort(-longest, kind="stable"), longest, self.sizes, budget)
+    def micro(self, budget: int, rank: int = 0, ranks: int = 1) -> Iterator[Ints]:
+        """Places of items, longest first, cut so that no part has more than ``budget`` tokens with padding.
+
+        Of several processes each takes every so manieth item of that order, which may be none.
+        """
+        longest = self.longest
+        yield from _cut(np.argsort(-longest, kind="stable")[rank::ranks], longest, self.sizes, budget)
+
+    @property
+    def longest(self) -> Ints:
+        """Tokens of the longest row of each item."""
+        return np.maximum.reduceat(self.lengths, np.cumsum(self.sizes) - self.sizes)
 
 
 def _cut(ordered: Ints, longest: Ints, sizes: Ints, budget: int) -> Iterator[Ints]:

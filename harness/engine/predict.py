@@ -18,6 +18,7 @@ from torch import Tensor
 from harness.engine import batching
 from harness.engine.embed import Work, filled
 from harness.engine.headed import Headed
+from harness.engine.ranks import ALONE, Ranks
 from harness.errors import ModelError
 from harness.formats.base import Reader
 from harness.formats.rows import Rows
@@ -39,11 +40,13 @@ class Predictor:
     Attributes:
         headed: The model.
         batch_tokens: Tokens per batch.
-        work: Counts of what was done.
+        ranks: The processes among which batches are divided; the first one's readers get all scores, the others' none.
+        work: Counts of what was done here.
     """
 
     headed: Headed
     batch_tokens: int
+    ranks: Ranks = ALONE
     work: Work = field(default_factory=Work)
 
     def run(self, asked: Sequence[Asked], tell: Callable[[int], None] = lambda count: None) -> None:
@@ -55,22 +58,32 @@ class Predictor:
         Raises:
             ModelError: A score is NaN or infinite, or a single row does not fit the device's memory.
         """
-        if not asked:
-            return
+        self.ranks.agree("rows to predict", [int(entry.rows.starts[-1]) for entry in asked])
+        if asked:
+            self.ranks.each(lambda: self._run(asked, tell))
+
+    def _run(self, asked: Sequence[Asked], tell: Callable[[int], None]) -> None:
         reader = self.headed.row_reader
         parts = [reader.languages.number(entry.language) if reader is not None else 0 for entry in asked]
         flat = _Flat.of([entry.rows for entry in asked], parts)
-        for batch in self._batches(flat):
-            scores = self._scores(batch, flat)
-            if not np.isfinite(scores).all():
-                dtype = str(self.headed.dtype).removeprefix("torch.")
-                raise ModelError(
-                    f"{self.headed.name}: scores are NaN or infinite in {dtype}; try --dtype float32, and check the "
-                    "weights if that does not help"
-                )
-            for number, chosen, places in flat.askers(batch.rows):
-                asked[number].reader.take(chosen, scores[places])
-            tell(len(batch.rows))
+        batches = list(self._batches(flat))
+        with contextlib.closing(
+            self.ranks.in_turn(batches, lambda batch: self._finite_scores(batch, flat))
+        ) as done:
+            for batch, scores in done:
+                for number, chosen, places in flat.askers(batch.rows):
+                    asked[number].reader.take(chosen, scores[places])
+                tell(len(batch.rows))
+
+    def _finite_scores(self, batch: batching.Batch, flat: _Flat) -> NDArray[np.float32]:
+        scores = self._scores(batch, flat)
+        if not np.isfinite(scores).all():
+            dtype = str(self.headed.dtype).removeprefix("torch.")
+            raise ModelError(
+                f"{self.headed.name}: scores are NaN or infinite in {dtype}; try --dtype float32, and check the "
+                "weights if that does not help"
+            )
+        return scores
 
     def _batches(self, flat: _Flat) -> Iterator[batching.Batch]:
         exact = 64 if self.headed.device.type == "cpu" else 0

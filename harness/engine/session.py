@@ -15,6 +15,7 @@ from harness.checkpoints import Checkpoint
 from harness.engine import embed, load
 from harness.engine.embed import Embedder, Work
 from harness.engine.load import Encoder
+from harness.engine.ranks import ALONE, Ranks
 from harness.engine.tokens import Tokens
 from harness.engine.train import MICRO_TOKENS
 from harness.formats.base import Neighbours, Vectors
@@ -32,6 +33,7 @@ class Compute:
         deterministic: Whether batches are the canonical ones, whatever the user asked for.
         save_seconds: Time between two saved states of a training.
         home: The cache folder.
+        ranks: The processes that carry out the run together.
     """
 
     device: str
@@ -41,6 +43,7 @@ class Compute:
     gradient_checkpointing: bool = False
     deterministic: bool = False
     save_seconds: float = 300.0
+    ranks: Ranks = ALONE
 
     @property
     def kind(self) -> str:
@@ -137,6 +140,7 @@ class Session:
                     device=self.compute.device,
                 ),
                 batch_tokens=self.compute.batch_tokens,
+                ranks=self.compute.ranks,
             )
         return self._embedders[max_length]
 

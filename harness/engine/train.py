@@ -20,11 +20,14 @@ from numpy.typing import NDArray
 from torch import nn
 
 from harness.engine import trainstate
+from harness.engine.gradients import dropout_seed, sum_gradients
 from harness.engine.lessons import Lesson, Step, lesson_order, micro_loss, total_steps
 from harness.engine.load import DTYPES
+from harness.engine.ranks import ALONE, Ranks
 from harness.engine.trainstate import Progress
 from harness.errors import ModelError
 from harness.formats.rows import Ints
+from harness.place import LostRank
 from harness.spec import Schedule
 
 # Tokens per micro-batch: what keeps a CPU's caches, and what fills a GPU.
@@ -65,6 +68,7 @@ class Trainer:
         micro_tokens: Tokens per micro-batch at first.
         save_seconds: Time between two saved states.
         hooks: The caller's.
+        ranks: The processes that train together, each its items of every step; the first one saves and is told.
     """
 
     lessons: Sequence[Lesson]
@@ -75,6 +79,7 @@ class Trainer:
     micro_tokens: int
     save_seconds: float = 300.0
     hooks: Hooks = field(default_factory=Hooks)
+    ranks: Ranks = ALONE
     progress: Progress = field(default_factory=Progress)
 
     @cached_property
@@ -106,6 +111,7 @@ class Trainer:
             OutputError: The state cannot be saved.
             KeyboardInterrupt: Passed on after the state is saved, unless it came in the middle of an update, which only
                 the last saved state can undo.
+            LostRank: Likewise, where another process of this training is gone.
         """
         if not any(rate_factor(step, self.steps, self.schedule) > 0 for step in range(self.steps)):
             raise ModelError(
@@ -114,15 +120,29 @@ class Trainer:
             )
         torch.manual_seed(self.seed)
         optimizer = _optimizer(self.module, self.schedule)
-        trainstate.sweep(self.folder)
-        found = trainstate.load_state(self.folder, self.module, optimizer, self.device)
+        self.ranks.from_first(lambda: trainstate.sweep(self.folder))
+        found = self.ranks.each(
+            lambda: trainstate.load_state(self.folder, self.module, optimizer, self.device)
+        )
         self.progress = found or Progress(micro_tokens=self.micro_tokens)
+        self.ranks.agree("state of the training", [self.steps, self.progress.step])
+        self._note_ranks()
         self.hooks.started(self.steps, self.progress.step)
         self._steps(optimizer)
-        if self.progress.best_step:
-            trainstate.load_best(self.folder, self.module, self.progress.best_step)
+        self.ranks.each(self._take_best)
         self.module.eval()
         return self.progress
+
+    def _note_ranks(self) -> None:
+        """How many processes train from which step on."""
+        told = [entry for entry in self.progress.ranks if entry[0] < self.progress.step]
+        if self.ranks.size != (told[-1][1] if told else 1):
+            told.append([self.progress.step, self.ranks.size])
+        self.progress.ranks = told
+
+    def _take_best(self) -> None:
+        if self.progress.best_step:
+            trainstate.load_best(self.folder, self.module, self.progress.best_step)
 
     def _steps(self, optimizer: torch.optim.Optimizer) -> None:
         progress, last = self.progress, time.monotonic()
@@ -152,7 +172,8 @@ class Trainer:
             raise
 
     def _save(self, optimizer: torch.optim.Optimizer) -> None:
-        trainstate.save_state(self.folder, self.module, optimizer, self.progress, self.device)
+        if self.ranks.first:
+            trainstate.save_state(self.folder, self.module, optimizer, self.progress, self.device)
 
     def _look(self, optimizer: torch.optim.Optimizer) -> None:
         """Score what is to be scored now; a run that is stopped meanwhile scores it again when it goes on."""
@@ -161,7 +182,7 @@ class Trainer:
                 self._select()
             if self._time_to_watch():
                 self._watch()
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, LostRank):
             self._save(optimizer)
             raise
 
@@ -193,7 +214,8 @@ class Trainer:
         watch = self.hooks.watch
         assert watch is not None
         self.module.eval()
-        self.progress.watched.append({"step": self.progress.step, "losses": dict(watch())})
+        losses = self.ranks.each(lambda: dict(watch()))
+        self.progress.watched.append({"step": self.progress.step, "losses": losses})
 
     def _select(self) -> None:
         """Score the selection set and keep the weights if they are the best so far (the earlier ones on a tie)."""
@@ -204,7 +226,7 @@ class Trainer:
             score = select()
         better = not progress.best_step or score > progress.best_score
         if better:
-            trainstate.save_best(self.folder, self.module, progress.step)
+            self.ranks.from_first(lambda: trainstate.save_best(self.folder, self.module, progress.step))
             progress.best_step, progress.best_score = progress.step, score
         progress.waited = 0 if better else progress.waited + 1
         progress.selection.append({"step": progress.step, "score": score})
@@ -238,6 +260,8 @@ class Trainer:
         rate = self.schedule.learning_rate * rate_factor(step, self.steps, self.schedule)
         for group in optimizer.param_groups:
             group["lr"] = rate
+        if self.ranks.size > 1:
+            torch.manual_seed(dropout_seed(self.ranks, self.seed, step))
         value = self._gradient_interruptibly(lesson, drawn, optimizer, scaler)
         if not math.isfinite(value):
             raise ModelError(
@@ -274,7 +298,7 @@ class Trainer:
         before, tokens = trainstate.random_snapshot(self.device), self.progress.tokens
         try:
             return self._gradient(lesson, drawn, optimizer, scaler)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, LostRank):
             trainstate.random_restore(before, self.device)
             self.progress.tokens = tokens
             self._save(optimizer)
@@ -283,18 +307,15 @@ class Trainer:
     def _gradient(
         self, lesson: Lesson, drawn: Step, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler
     ) -> float:
-        """Gradients of one batch, in micro-batches that are halved until they fit; the mean loss."""
+        """Gradients of one batch, in micro-batches that are halved in all processes until they fit; the mean loss."""
         before, tokens = trainstate.random_snapshot(self.device), self.progress.tokens
         while True:
             optimizer.zero_grad(set_to_none=True)
             try:
-                return self._accumulate(lesson, drawn, scaler)
+                mine = self.ranks.each(lambda: self._accumulate(lesson, drawn, scaler))
+                return sum_gradients(self.ranks, self.module.parameters(), mine)
             except torch.OutOfMemoryError as error:
-                longest = int(
-                    (
-                        np.maximum.reduceat(drawn.lengths, np.cumsum(drawn.sizes) - drawn.sizes) * drawn.sizes
-                    ).max()
-                )
+                longest = int((drawn.longest * drawn.sizes).max())
                 if self.progress.micro_tokens <= longest:
                     rows = "one row" if drawn.sizes.max() == 1 else "one example"
                     raise ModelError(
@@ -307,8 +328,9 @@ class Trainer:
             self.progress.tokens = tokens
 
     def _accumulate(self, lesson: Lesson, drawn: Step, scaler: torch.amp.GradScaler) -> float:
+        """This process's part of the gradients and of the loss; both are sums over items, divided by the whole batch's count."""
         total = torch.zeros((), device=self.device)
-        for places in drawn.micro(self.progress.micro_tokens):
+        for places in drawn.micro(self.progress.micro_tokens, self.ranks.rank, self.ranks.size):
             with self._precision():
                 part = micro_loss(lesson.headed, drawn, places) / drawn.scored
             scaled: Any = scaler.scale(part)

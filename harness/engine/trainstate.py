@@ -44,6 +44,7 @@ class Progress:
         loss_sum: Of the steps since the last entry of the curve; ``loss_steps`` their number; ``losses`` sum and number
             for each lesson, where there are several.
         scaler: State of the gradient scaler, for float16.
+        ranks: ``[step, processes]``: how many processes train together from which step on; empty where always one.
     """
 
     step: int = 0
@@ -60,6 +61,7 @@ class Progress:
     loss_steps: int = 0
     losses: dict[str, list[float]] = field(default_factory=dict)
     scaler: dict[str, Any] = field(default_factory=dict)
+    ranks: list[list[int]] = field(default_factory=list)
 
 
 def save_state(

@@ -1,0 +1,42 @@
+"""Run by tests/test_parallel.py in several processes: a command of the harness in which something goes wrong.
+
+Its first argument is a JSON object, the others are those of ``harness``: ``block`` is the number of examples answered at
+once; ``broken`` the process that cannot run its model on a batch; ``strange`` the process with an error that nobody
+expects, while it plans.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any
+
+from harness import planning
+from harness.cli.main import main
+from harness.engine import predict
+from harness.engine.meeting import here
+
+
+def disturb(asked: dict[str, Any]) -> None:
+    rank = int(os.environ["RANK"])
+    if "block" in asked:
+        planning.GROUP_EXAMPLES["cpu"] = asked["block"]  # type: ignore[index]
+    if asked.get("broken") == rank:
+
+        def broken(*_: object) -> None:
+            raise RuntimeError("broken chip")
+
+        predict._forward = broken  # type: ignore[assignment]
+    if asked.get("strange") == rank:
+        ranks = here()
+
+        def strange(*_: object) -> None:
+            raise ZeroDivisionError("strange")
+
+        type(ranks).agree = strange  # type: ignore[assignment]
+
+
+if __name__ == "__main__":
+    disturb(json.loads(sys.argv[1]))
+    main(sys.argv[2:])

@@ -28,9 +28,11 @@ _POLL_SECONDS = 0.25
 _STOP_SECONDS = 600
 # A cluster of one machine that is started for one experiment; cells pass nothing through its object store.
 _STORE_BYTES = 100 * 1024 * 1024
-_QUIET = {
+_SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    # A cluster that is started here has nothing more important to do than its cells.
+    "RAY_worker_niceness": "0",
 }
 
 
@@ -75,7 +77,7 @@ def ray_cluster(*, address: str, device: str, workers: int | None, cores: int | 
 
 def _library() -> Any:
     """Ray, with its usage statistics off and its messages kept from the terminal."""
-    for name, value in _QUIET.items():
+    for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
     try:
         import ray
@@ -99,7 +101,7 @@ def _connect(ray: Any, address: str) -> None:
             log_to_driver=False,
             **own,
         )
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         told = str(error).strip().splitlines()[0]
         raise UsageError(
             f"--ray-address {address}: no Ray cluster there ({told}); 'ray start --head' begins one, and --ray-address "

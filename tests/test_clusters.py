@@ -98,7 +98,7 @@ def statuses(out: Path) -> list[str]:
 
 def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
     """Wait until something is so; fails when the process ends before, with what it said."""
-    until = time.monotonic() + 600
+    until = time.monotonic() + 900
     while not condition():
         if process.poll() is not None:
             raise AssertionError(f"it ended before: {process.communicate()}")
@@ -169,23 +169,32 @@ cluster.shutdown()
 
 
 @pytest.fixture
-def cluster(isolated: Callable[..., Path]) -> Iterator[Mapping[str, Any]]:
+def cluster(isolated: Callable[..., Path], tmp_path: Path) -> Iterator[Mapping[str, Any]]:
     """A head that does nothing and two nodes with a core each: an address, and the processes that are the nodes."""
     ray_is_installed()
-    environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
-    process = subprocess.Popen(
-        [sys.executable, "-c", CLUSTER],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        env=environment,
-    )
-    assert process.stdout is not None
-    told = next((line for line in process.stdout if line.startswith("{")), "")
-    assert told, "the cluster did not start"
-    yield json.loads(told)
-    process.communicate(input="", timeout=600)
+    settings = {
+        "USAGE_STATS_ENABLED": "0",
+        "worker_niceness": "0",
+        "prestart_worker_first_driver": "0",
+        "raylet_start_wait_time_s": "900",
+    }
+    log = tmp_path / "cluster.log"
+    with (
+        log.open("w", encoding="utf-8") as stream,
+        subprocess.Popen(
+            [sys.executable, "-c", CLUSTER],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stream,
+            text=True,
+            env={**os.environ, **{f"RAY_{name}": value for name, value in settings.items()}},
+        ) as process,
+    ):
+        assert process.stdout is not None
+        told = next((line for line in process.stdout if line.startswith("{")), "")
+        assert told, f"the cluster did not start: {log.read_text(encoding='utf-8')}"
+        yield json.loads(told)
+        process.communicate(input="", timeout=900)
 
 
 def parent(process: int) -> int:
@@ -213,7 +222,7 @@ def test_an_experiment_outlives_a_node_of_a_ray_cluster(
     os.kill(raylet, signal.SIGKILL)
     with contextlib.suppress(ProcessLookupError):
         os.kill(worker, signal.SIGKILL)
-    told, err = process.communicate(timeout=600)
+    told, err = process.communicate(timeout=900)
     assert process.returncode == 0, err
     assert "begun again, attempt 2 of 3: " in err
     assert statuses(out) == ["done", "done"]
@@ -235,7 +244,7 @@ def test_an_experiment_outlives_a_node_of_a_ray_cluster(
     process = started(broken)
     wait_for((odd / "waiting").exists, process)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=600)
+    _, err = process.communicate(timeout=900)
     assert process.returncode == 130, err
     runs = [json.loads(path.read_text("utf-8"))["status"] for path in tmp_path.glob("broken/runs/*/run.json")]
     assert "interrupted" in runs
@@ -283,7 +292,7 @@ def test_jobs_outlive_the_harness_a_preemption_and_a_kill(
     wait_for((odd / "waiting").exists, process)
     first = int((odd / "waiting").read_text(encoding="utf-8"))
     os.killpg(process.pid, signal.SIGINT)
-    _, err = process.communicate(timeout=600)
+    _, err = process.communicate(timeout=900)
     assert process.returncode == 130, err
     assert "go on; the same command finds them again" in err
     assert not is_gone(first)
@@ -299,7 +308,7 @@ def test_jobs_outlive_the_harness_a_preemption_and_a_kill(
     controller = parent(second)
     for killed in (controller, second):
         os.kill(killed, signal.SIGKILL)
-    told, err = process.communicate(timeout=600)
+    told, err = process.communicate(timeout=900)
     assert process.returncode == 0, err
     assert "as before" in err
     assert "begun again, attempt 2 of 3: its job " in err

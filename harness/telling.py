@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-# (what, …) as a worker's listener tells it: ("training", name, steps, done), ("waiting", name, key), ("step", number),
+# (what, …), JSON values all, as a worker's listener tells it: ("training", name, steps, done), ("waiting", name, key), ("step", number),
 # ("units", all), ("unit", name), ("failed", name, error).
 Told: TypeAlias = tuple[Any, ...]
 _TELL_SECONDS = 0.2

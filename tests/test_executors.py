@@ -16,7 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.executors import Event, _next, _prefixes, local, threads_of
+from harness.executors import Event, local
+from harness.executors.base import Queue, first_free, prefixes
+from harness.executors.processes import threads_of
 from harness.experiment import Conditions, Job, jobs_of
 from harness.recipes import Recipe, RecipeModel
 from harness.run import open_run
@@ -346,11 +348,20 @@ def test_a_cell_that_would_wait_for_another_process_is_begun_later(odd: Path, tm
     )
     recipe = replace(RECIPE, settings=settings, seeds=(0,))
     first, chain, single, baseline = cells(tmp_path / "experiment", odd, recipe)
-    assert _next([first, chain, single, baseline], [], set()) == 0
-    assert _next([chain, single, baseline], [first], set()) == 1
-    assert _next([chain, baseline], [first], set()) == 1
-    assert _next([chain], [first], set()) == 0
-    assert _next([chain, single], [baseline], {*_prefixes(first)}) == 0
+    assert first_free([first, chain, single, baseline], [], set()) == 0
+    assert first_free([chain, single, baseline], [first], set()) == 1
+    assert first_free([chain, baseline], [first], set()) == 1
+    assert first_free([chain], [first], set()) is None
+    assert first_free([chain, single], [baseline], {*prefixes(first)}) == 0
     # Another seed is another training.
     other = cells(tmp_path / "experiment", odd, replace(recipe, seeds=(1,)))[1]
-    assert _next([other, single], [first], set()) == 0
+    assert first_free([other, single], [first], set()) == 0
+
+    queue = Queue(waiting=[first, chain])
+    assert (queue.take_free(), queue.take_free()) == (first, None)
+    queue.hear(Event(job=first, told=("training", "copa", 10, 0)))
+    assert queue.take_free() is None
+    queue.hear(Event(job=first, told=("units", 1)))
+    assert queue.take_free() == chain, "what it would have waited for is trained, though that cell goes on"
+    busy = Queue(waiting=[first, chain])
+    assert (busy.take(), busy.take()) == (first, chain), "a worker that would be idle waits as well"

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from harness.cli.progress import waits
 from harness.executors import Event
+from harness.executors.base import ATTEMPTS
 from harness.experiment import Job
 
 Show: TypeAlias = Callable[[Event], None]
@@ -63,6 +64,10 @@ class _Lines:
         match event.told:
             case ("started", device):
                 click.echo(f"harness: {event.job.cell.title}: started on {device}", err=True)
+            case ("queued", where):
+                click.echo(f"harness: {event.job.cell.title}: queued as {where}", err=True)
+            case ("again", attempt, why):
+                click.echo(f"harness: {event.job.cell.title}: {_again(attempt, why)}", err=True)
             case ("waiting", name, key):
                 click.echo(f"harness:   {event.job.cell.title}: {waits(name, key)}", err=True)
             case ("training", name, steps, done):
@@ -82,6 +87,10 @@ def _end(event: Event) -> str:
     return f"{event.job.cell.title}: {ended.status} after {ended.seconds:.1f} s{error}"
 
 
+def _again(attempt: int, why: str) -> str:
+    return f"begun again, attempt {attempt} of {ATTEMPTS}: {why}"
+
+
 class _Table:
     """A line for each cell that is at work, and one for all."""
 
@@ -95,8 +104,10 @@ class _Table:
         title, job = event.job.cell.title, event.job.id
         row = self._rows.get(job)
         match event.told:
-            case ("started", _device):
+            case ("started", _device) if row is None:
                 self._rows[job] = self._progress.add_task(title, total=None)
+            case ("again", attempt, why):
+                self._say(f"{title}: {_again(attempt, why)}", "yellow")
             case ("waiting", name, _key) if row is not None:
                 self._progress.reset(row, total=None, description=f"{title}: another process trains {name}")
             case ("training", name, steps, done) if row is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 from collections.abc import Sequence
 from contextlib import closing
@@ -17,6 +16,7 @@ import click
 from harness.cli.options import json_option, plugin_options
 
 if TYPE_CHECKING:
+    from harness.executors import Executor
     from harness.experiment import Ended, ExperimentWriter, Job
     from harness.recipes import Recipe, RecipeModel
     from harness.registry import Catalog
@@ -45,15 +45,33 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--executor",
-    type=click.Choice(["local"]),
+    type=click.Choice(["local", "ray", "slurm"]),
     default="local",
     show_default=True,
-    help="Where cells run: in processes of this machine, one per device.",
+    help="Where cells run: in processes of this machine, one per device, on a Ray cluster, or as jobs of Slurm.",
 )
 @click.option(
     "--workers",
     type=click.IntRange(min=1),
-    help="Processes. Default: one per CUDA device, one on a CPU. Several on a CPU share its cores evenly.",
+    help="Cells at a time. Default: one per CUDA device, one on a CPU; with ray as many as the nodes can do, with slurm "
+    "all. Several processes on a CPU share its cores evenly.",
+)
+@click.option(
+    "--ray-address",
+    metavar="auto|local|HOST:PORT",
+    help="With --executor ray: the cluster that this machine belongs to (auto, the default), a new one of this machine "
+    "alone, or that of a head.",
+)
+@click.option(
+    "--slurm",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="With --executor slurm: account, cluster, constraint, gpus, memory, partition, qos or time of a job. Repeatable.",
+)
+@click.option(
+    "--cores",
+    type=click.IntRange(min=1),
+    help="With ray or slurm: CPU cores of a cell. Default: a node's, divided by its GPUs, or what Slurm gives.",
 )
 @click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]")
 @click.option(
@@ -77,7 +95,6 @@ def command(
     data: str | None,
     output: Path | None,
     executor: str,
-    workers: int | None,
     dry_run: bool,
     as_json: bool,
     plugins: Sequence[str],
@@ -89,6 +106,7 @@ def command(
     RECIPE is the name of a shipped one (an unknown name shows them all) or a .yaml file. The same command goes on where an
     earlier one stopped; a cell that fails does not keep the others from being done.
     """
+    from harness.cli.places import executor_of
     from harness.cli.together import alone
     from harness.experiment import Conditions, ExperimentWriter, jobs_of
     from harness.recipefile import find_recipe
@@ -100,30 +118,31 @@ def command(
     found = find_recipe(recipe, catalog.recipes)
     check(found, catalog, given=[key for key, value in (("model", models), ("data", data)) if value])
     asked = replace(found.recipe, models=_models(models)) if models else found.recipe
-    devices = _devices(given.pop("device"), workers)
-    conditions = Conditions(
-        device=devices[0].partition(":")[0],
-        data=_data(data or asked.data or "hub"),
-        plugins=tuple(plugins),
-        others=not no_plugins,
-        **given,
-    )
-    _check_targets(asked, catalog, conditions.data)
-    folder = output or Path("experiments") / asked.name
-    jobs = jobs_of(asked, conditions, folder)
-    if dry_run:
-        _show_plan(asked, jobs, catalog, conditions.data, as_json=as_json)
-        return 0
-    with ExperimentWriter(
-        folder=folder,
-        recipe=asked,
-        jobs=jobs,
-        conditions=conditions,
-        workers=max(1, min(len(devices), len(jobs))),
-    ) as writer:
-        writer.write()
-        _carry_out(writer, devices)
-        return _finished(writer, catalog, as_json=as_json)
+    names = ("device", "workers", "cores", "ray_address", "slurm")
+    with executor_of(executor, **{name: given.pop(name) for name in names}) as place:
+        conditions = Conditions(
+            device=place.device,
+            data=_data(data or asked.data or "hub"),
+            plugins=tuple(plugins),
+            others=not no_plugins,
+            **given,
+        )
+        _check_targets(asked, catalog, conditions.data)
+        folder = output or Path("experiments") / asked.name
+        jobs = jobs_of(asked, conditions, folder)
+        if dry_run:
+            _show_plan(asked, jobs, catalog, conditions.data, as_json=as_json)
+            return 0
+        with ExperimentWriter(
+            folder=folder,
+            recipe=asked,
+            jobs=jobs,
+            conditions=conditions,
+            workers=max(1, min(place.processes, len(jobs))),
+        ) as writer:
+            writer.write()
+            _carry_out(writer, place)
+            return _finished(writer, catalog, as_json=as_json)
 
 
 def _models(texts: Sequence[str]) -> tuple[RecipeModel, ...]:
@@ -165,37 +184,24 @@ def _data(text: str) -> str:
     return str(DataLocation.parse(text))
 
 
-def _devices(device: str, workers: int | None) -> list[str]:
-    """One device for each process; raises UsageError where it is none."""
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
-        from harness.errors import UsageError
-
-        raise UsageError(f"--device {device}: give auto, cpu, cuda or cuda:N")
-    if device != "auto":
-        return [device] * (workers or 1)
-    # Asking torch takes seconds; a machine without a driver has no such device.
-    if not any(Path(path).exists() for path in ("/dev/nvidia0", "/proc/driver/nvidia")):
-        return ["cpu"] * (workers or 1)
-    from harness.engine.load import cuda_devices
-
-    found = cuda_devices() or ["cpu"]
-    return [found[number % len(found)] for number in range(workers or len(found))]
-
-
-def _carry_out(writer: ExperimentWriter, devices: Sequence[str]) -> None:
+def _carry_out(writer: ExperimentWriter, place: Executor) -> None:
     from harness.cli.cells import shown
     from harness.errors import OutputError
-    from harness.executors import local
 
-    with shown(writer.jobs) as show, closing(local(writer.jobs, devices, writer.sharing)) as events:
-        for event in events:
-            show(event)
-            if event.told[:1] == ("started",):
-                writer.begin(event.job)
-            if event.ended is not None:
-                writer.note(event.job, event.ended)
-                if event.ended.stops:
-                    raise OutputError(event.ended.error)
+    try:
+        with shown(writer.jobs) as show, closing(place.carry_out(writer.jobs, writer.sharing)) as events:
+            for event in events:
+                show(event)
+                if event.told[:1] == ("started",):
+                    writer.begin(event.job)
+                if event.ended is not None:
+                    writer.note(event.job, event.ended)
+                    if event.ended.stops:
+                        raise OutputError(event.ended.error)
+    except KeyboardInterrupt:
+        if place.farewell:
+            click.echo(f"harness: {place.farewell}", err=True)
+        raise
     writer.finish()
 
 

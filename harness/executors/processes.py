@@ -14,20 +14,22 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Container, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+from harness.executors.base import Event, Executor, Queue
+from harness.executors.signals import deaf
 from harness.experiment import Ended, Job
-from harness.recipes import prefix_id
-from harness.telling import Teller, Told
+from harness.telling import Teller
 
 # Writing the state of a training of a large model may take minutes.
 _STOP_SECONDS = 600
 _THREADS, _WAITING = "OMP_NUM_THREADS", "OMP_WAIT_POLICY"
 
 
+<<<<<<< HEAD:harness/executors.py
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """Something that happened to a cell.
@@ -51,6 +53,8 @@ class _Threads:
     crowded: bool
 
 
+=======
+>>>>>>> executors:harness/executors/processes.py
 @dataclass(kw_only=True)
 class _Worker:
     """A process and what it is doing."""
@@ -62,9 +66,18 @@ class _Worker:
     begun: float = field(default_factory=time.monotonic)
 
 
+<<<<<<< HEAD:harness/executors.py
 def local(
     jobs: Sequence[Job], devices: Sequence[str], sharing: int | None = None
 ) -> Generator[Event, None, None]:
+=======
+def processes(devices: Sequence[str]) -> Executor:
+    """Processes of this machine, one for each of the devices."""
+    return Executor(device=devices[0].partition(":")[0], carry_out=lambda jobs: local(jobs, devices))
+
+
+def local(jobs: Sequence[Job], devices: Sequence[str]) -> Generator[Event, None, None]:
+>>>>>>> executors:harness/executors/processes.py
     """Carry out jobs, one process per device, and tell what happens as it does.
 
     Args:
@@ -74,21 +87,26 @@ def local(
         sharing: Processes that share the cores of the CPU, None for these. Training comes out the same to the last bit only
             with the same number of threads, so an experiment goes on with the shares that it began with.
     """
+<<<<<<< HEAD:harness/executors.py
     waiting, trained = list(jobs), set[str]()
     devices = list(devices[: max(1, len(jobs))])
     cpus = devices.count("cpu")
     threads = _Threads(
         number=threads_of(["cpu"] * (sharing or cpus)), crowded=sharing is not None and cpus > sharing
     )
+=======
+    queue = Queue(waiting=list(jobs))
+    devices = devices[: max(1, len(jobs))]
+    threads = threads_of(devices)
+>>>>>>> executors:harness/executors/processes.py
     workers = [_start(device, threads) for device in devices]
     try:
-        while waiting or any(worker.job is not None for worker in workers):
+        while queue.waiting or any(worker.job is not None for worker in workers):
             for number, worker in enumerate(workers):
-                if worker.job is None and waiting:
+                if worker.job is None and queue.waiting:
                     if not worker.process.is_alive():
                         worker = workers[number] = _start(worker.device, threads)
-                    at_work = [other.job for other in workers if other.job is not None]
-                    worker.job = waiting.pop(_next(waiting, at_work, trained))
+                    worker.job = queue.take()
                     worker.begun = time.monotonic()
                     with contextlib.suppress(OSError):  # it has died since; the sentinel tells
                         worker.pipe.send(_on(worker.job, worker.device))
@@ -97,10 +115,9 @@ def local(
             ready = wait([worker.pipe for worker in busy] + [worker.process.sentinel for worker in busy])
             for worker in busy:
                 if worker.pipe in ready or worker.process.sentinel in ready:
-                    job = worker.job
-                    yield from _heard(worker)
-                    if job is not None and worker.job is None:
-                        trained.update(_prefixes(job))
+                    for event in _heard(worker):
+                        queue.hear(event)
+                        yield event
     finally:
         for worker in workers:
             _stop(worker)
@@ -120,22 +137,6 @@ def threads_of(devices: Sequence[str]) -> int | None:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     share = max(1, cores // workers)
     return min(share, int(given)) if given.isdecimal() and int(given) else share
-
-
-def _next(waiting: Sequence[Job], at_work: Sequence[Job], trained: Container[str]) -> int:
-    """The first job whose next training no process at work has before it too; the first of all where there is none."""
-    theirs = {prefix for job in at_work for prefix in _prefixes(job) if prefix not in trained}
-    for number, job in enumerate(waiting):
-        untrained = [prefix for prefix in _prefixes(job) if prefix not in trained]
-        if not untrained or untrained[0] not in theirs:
-            return number
-    return 0
-
-
-def _prefixes(job: Job) -> list[str]:
-    """Names the intermediate trainings of a job, in order."""
-    stages = job.cell.setting.stages
-    return [prefix_id(job.cell.model, stages[:length], job.cell.seed) for length in range(1, len(stages) + 1)]
 
 
 def _on(job: Job, device: str) -> Job:
@@ -179,7 +180,11 @@ def _start(device: str, threads: _Threads) -> _Worker:
     ours, theirs = context.Pipe()
     process = context.Process(target=_work, args=(theirs, own.number), daemon=False)
     # From its birth the child is deaf too, and libraries read the number of threads when they are loaded.
+<<<<<<< HEAD:harness/executors.py
     with _deaf(), _limited(own):
+=======
+    with deaf(), _limited(threads):
+>>>>>>> executors:harness/executors/processes.py
         process.start()
     theirs.close()
     return _Worker(device=device, process=process, pipe=ours)
@@ -201,19 +206,6 @@ def _limited(threads: _Threads) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-
-
-@contextlib.contextmanager
-def _deaf() -> Iterator[None]:
-    """Within, Ctrl-C is not heard; signals are the main thread's business, elsewhere nothing is done."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _stop(worker: _Worker) -> None:
@@ -246,13 +238,14 @@ def _work(pipe: Connection, threads: int | None) -> None:
             # Torch comes with this, and only here.
             from harness.cellwork import carry_out
 
-            _limit_torch(threads)
+            limit_torch(threads)
             pipe.send(("ended", carry_out(job, Teller(pipe.send))))
     except (KeyboardInterrupt, EOFError, OSError):
         return
 
 
-def _limit_torch(threads: int | None) -> None:
+def limit_torch(threads: int | None) -> None:
+    """Have torch compute with so many threads in this process; None for as many as it likes."""
     if threads is not None:
         import torch
 

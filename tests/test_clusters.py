@@ -1,0 +1,483 @@
+"""Cells on a Ray cluster and as jobs of Slurm: real processes of Ray, and of submitit's local cluster in place of Slurm."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.errors import UsageError
+from harness.executors import afar
+from harness.executors.base import Event
+from harness.executors.ray import _share
+from harness.executors.slurmoptions import slurm_options
+from harness.experiment import Conditions, Ended, Job, jobs_of
+from harness.recipes import Recipe, RecipeModel
+from harness.stages import Setting
+
+RECIPE = """
+title: Tiny
+question: Does it run anywhere?
+models: [sample]
+settings:
+  - name: baseline
+  - each: [copa]
+targets: [odd]
+languages: [de]
+data: sample
+stage:
+  hyper: {epochs: 2, batch_size: 8, learning_rate: 1e-3, select: last}
+"""
+# A task of which a cell waits, once, where a file beside it says so.
+PLUGIN = """
+import os, time
+from pathlib import Path
+from dataclasses import replace
+from harness import hookimpl
+from harness.formats.retrieval import Retrieval
+from harness_xtreme.tatoeba import TATOEBA
+
+HERE = Path(__file__).parent
+
+class Odd(Retrieval):
+    name = "odd"
+    def decode(self, examples, outputs, tuning, neighbours):
+        if (HERE / "broken").exists():
+            raise RuntimeError("cannot count to three")
+        try:
+            (HERE / "wait").rename(HERE / "waiting.tmp")
+        except FileNotFoundError:
+            return super().decode(examples, outputs, tuning, neighbours)
+        (HERE / "waiting.tmp").write_text(str(os.getpid()))
+        (HERE / "waiting.tmp").rename(HERE / "waiting")
+        while True:
+            time.sleep(0.05)
+
+@hookimpl
+def harness_tasks():
+    return [replace(TATOEBA, name="odd", format=Odd(searches=TATOEBA.format.searches))]
+"""
+
+
+@pytest.fixture
+def odd(tmp_path: Path) -> Path:
+    """A folder with the plugin and the recipe."""
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    (folder / "odd_plugin.py").write_text(PLUGIN, encoding="utf-8")
+    (folder / "tiny.yaml").write_text(RECIPE, encoding="utf-8")
+    return folder
+
+
+def command(odd: Path, out: Path, *arguments: object) -> list[str]:
+    given = ("run", odd / "tiny.yaml", "-p", odd / "odd_plugin.py", "-o", out, *arguments)
+    return [sys.executable, "-m", "harness", *map(str, given)]
+
+
+def records(out: Path) -> dict[str, bytes]:
+    """Records and predictions of all cells."""
+    paths = [*(out / "runs").rglob("records.jsonl"), *(out / "runs").rglob("*.parquet")]
+    return {str(path.relative_to(out)): path.read_bytes() for path in sorted(paths)}
+
+
+def statuses(out: Path) -> list[str]:
+    told = json.loads((out / "experiment.json").read_text(encoding="utf-8"))
+    return [cell["status"] for cell in told["cells"]]
+
+
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    """Wait until something is so; fails when the process ends before, with what it said."""
+    until = time.monotonic() + 900
+    while not condition():
+        if process.poll() is not None:
+            raise AssertionError(f"it ended before: {process.communicate()}")
+        assert time.monotonic() < until, "it never happened"
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def started() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts a program in a process group of its own, which is gone when the test is over."""
+    running: list[subprocess.Popen[str]] = []
+
+    def start(arguments: list[str]) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            arguments,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        running.append(process)
+        return process
+
+    yield start
+    for process in running:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+@pytest.fixture
+def local_records(
+    isolated: Callable[..., Path], odd: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Mapping[str, bytes]:
+    """What the experiment gives in a process of this machine with one thread, and with a cache of its own."""
+    # Sums in a training depend on the number of threads in their last bits.
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    isolated("home-local")
+    out = tmp_path / "local"
+    done = subprocess.run(command(odd, out), check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = records(out)
+    assert len(found) == 4
+    return found
+
+
+# On a Ray cluster
+
+
+def ray_is_installed() -> None:
+    if importlib.util.find_spec("ray") is None:
+        pytest.skip("Ray is not installed; pip install 'crosslingual-transfer-harness[ray]'")
+
+
+CLUSTER = """
+import json, sys
+from ray.cluster_utils import Cluster
+
+store = 80 * 1024 * 1024
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": store, "include_dashboard": False})
+nodes = [cluster.add_node(num_cpus=1, object_store_memory=store) for _ in range(2)]
+print(json.dumps({"address": cluster.address, "raylets": [
+    node.all_processes["raylet"][0].process.pid for node in nodes
+]}), flush=True)
+sys.stdin.read()
+cluster.shutdown()
+"""
+
+
+@pytest.fixture
+def cluster(isolated: Callable[..., Path], tmp_path: Path) -> Iterator[Mapping[str, Any]]:
+    """A head that does nothing and two nodes with a core each: an address, and the processes that are the nodes."""
+    ray_is_installed()
+    settings = {
+        "USAGE_STATS_ENABLED": "0",
+        "worker_niceness": "0",
+        "prestart_worker_first_driver": "0",
+        "raylet_start_wait_time_s": "900",
+    }
+    log = tmp_path / "cluster.log"
+    with (
+        log.open("w", encoding="utf-8") as stream,
+        subprocess.Popen(
+            [sys.executable, "-c", CLUSTER],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stream,
+            text=True,
+            env={**os.environ, **{f"RAY_{name}": value for name, value in settings.items()}},
+        ) as process,
+    ):
+        assert process.stdout is not None
+        told = next((line for line in process.stdout if line.startswith("{")), "")
+        assert told, f"the cluster did not start: {log.read_text(encoding='utf-8')}"
+        yield json.loads(told)
+        process.communicate(input="", timeout=900)
+
+
+def parent(process: int) -> int:
+    return int(Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[1])
+
+
+@pytest.mark.full
+def test_an_experiment_outlives_a_node_of_a_ray_cluster(
+    cluster: Mapping[str, Any],
+    local_records: Mapping[str, bytes],
+    isolated: Callable[..., Path],
+    odd: Path,
+    tmp_path: Path,
+    started: Callable[..., subprocess.Popen[str]],
+) -> None:
+    """A node is killed, raylet and workers, while one of its cells is at work; the other node takes it up."""
+    isolated("home-ray")
+    (odd / "wait").touch()
+    out = tmp_path / "ray"
+    process = started(command(odd, out, "--executor", "ray", "--ray-address", cluster["address"]))
+    wait_for((odd / "waiting").exists, process)
+    worker = int((odd / "waiting").read_text(encoding="utf-8"))
+    raylet = parent(worker)
+    assert raylet in cluster["raylets"]
+    os.kill(raylet, signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(worker, signal.SIGKILL)
+    told, err = process.communicate(timeout=900)
+    assert process.returncode == 0, err
+    assert "begun again, attempt 2 of 3: " in err
+    assert statuses(out) == ["done", "done"]
+    assert records(out) == local_records
+    assert told == f"experiment: {out}\nreport:     {out / 'report.html'}\n"
+    assert all(line.startswith("harness:") for line in err.splitlines()), "Ray's own messages are shown"
+    assert not list((out / ".cells").iterdir())
+
+    # A cell that fails of itself is not begun again; interrupted, another keeps what it has.
+    (odd / "broken").touch()
+    broken = command(odd, tmp_path / "broken", "--executor", "ray", "--ray-address", cluster["address"])
+    failed = subprocess.run(broken, check=False, capture_output=True, text=True)
+    assert failed.returncode == 3, failed.stderr
+    assert "begun again" not in failed.stderr
+    assert statuses(tmp_path / "broken") == ["partial", "partial"]
+    (odd / "broken").unlink()
+    (odd / "waiting").unlink()
+    (odd / "wait").touch()
+    process = started(broken)
+    wait_for((odd / "waiting").exists, process)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=900)
+    assert process.returncode == 130, err
+    runs = [json.loads(path.read_text("utf-8"))["status"] for path in tmp_path.glob("broken/runs/*/run.json")]
+    assert "interrupted" in runs
+
+
+def test_a_cell_takes_its_share_of_a_node() -> None:
+    head, small, large = {"CPU": 0.0}, {"CPU": 8.0}, {"CPU": 64.0, "GPU": 4.0}
+    assert (_share([head, small], "auto", None).cores, _share([head, small], "auto", None).gpus) == (8, 0)
+    on_gpus = _share([head, small, large], "auto", None)
+    assert (on_gpus.cores, on_gpus.gpus) == (16, 1)
+    assert [on_gpus.fits(node) for node in (head, small, large)] == [0, 0, 4]
+    on_cpus = _share([head, small, large], "cpu", 4)
+    assert [on_cpus.fits(node) for node in (head, small, large)] == [0, 2, 16]
+    with pytest.raises(UsageError, match="no node of the Ray cluster has a GPU"):
+        _share([head, small], "cuda", None)
+    with pytest.raises(UsageError, match=r"a cell takes 65 cores and a GPU .* the largest of 2 has 64 cores"):
+        _share([head, large], "auto", 65)
+
+
+# As jobs of Slurm
+
+LOCAL_SLURM = ("--executor", "slurm", "--slurm", "cluster=local")
+
+
+def submitit_is_installed() -> None:
+    if importlib.util.find_spec("submitit") is None:
+        pytest.skip("submitit is not installed; pip install 'crosslingual-transfer-harness[slurm]'")
+
+
+@pytest.mark.full
+def test_jobs_outlive_the_harness_a_preemption_and_a_kill(
+    local_records: Mapping[str, bytes],
+    isolated: Callable[..., Path],
+    odd: Path,
+    tmp_path: Path,
+    started: Callable[..., subprocess.Popen[str]],
+) -> None:
+    """The harness is interrupted and asked again; a job is preempted, queued again, and killed; another one ends it."""
+    submitit_is_installed()
+    isolated("home-slurm")
+    out = tmp_path / "slurm"
+    asked = command(odd, out, *LOCAL_SLURM)
+    (odd / "wait").touch()
+    process = started(asked)
+    wait_for((odd / "waiting").exists, process)
+    first = int((odd / "waiting").read_text(encoding="utf-8"))
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=900)
+    assert process.returncode == 130, err
+    assert "go on; the same command finds them again" in err
+    assert not is_gone(first)
+
+    (odd / "waiting").unlink()
+    (odd / "wait").touch()
+    process = started(asked)
+    time.sleep(1.0)
+    os.kill(first, signal.SIGUSR2)
+    wait_for((odd / "waiting").exists, process)
+    second = int((odd / "waiting").read_text(encoding="utf-8"))
+    assert second != first, "the job was not queued again"
+    controller = parent(second)
+    for killed in (controller, second):
+        os.kill(killed, signal.SIGKILL)
+    told, err = process.communicate(timeout=900)
+    assert process.returncode == 0, err
+    assert "as before" in err
+    assert "begun again, attempt 2 of 3: its job " in err
+    assert told == f"experiment: {out}\nreport:     {out / 'report.html'}\n"
+    assert records(out) == local_records
+
+    again = subprocess.run(asked, check=False, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    assert "queued" not in again.stderr, "what is done is submitted again"
+    assert again.stderr.splitlines()[-1] == "harness: 2 of 2 cells done"
+
+
+def is_gone(process: int) -> bool:
+    return not Path(f"/proc/{process}").exists()
+
+
+def test_values_of_slurm_become_parameters_of_a_job() -> None:
+    given = ["partition=long", "time=1-00:00:00", "gpus=1", "memory=64"]
+    options = slurm_options(given, device="auto", cores=8)
+    assert options.device == "cuda"
+    assert options.parameters("harness-tiny") == {
+        "name": "harness-tiny",
+        "timeout_min": 1440,
+        "mem_gb": 64.0,
+        "cpus_per_task": 8,
+        "gpus_per_node": 1,
+        "slurm_signal_delay_s": 300,
+        "slurm_partition": "long",
+    }
+    plain = slurm_options([], device="auto", cores=None)
+    assert (plain.device, plain.cluster, plain.minutes) == ("cpu", "slurm", 60)
+    assert slurm_options([], device="cuda", cores=None).device == "cuda"
+
+
+def test_slurm_takes_the_parameters(tmp_path: Path) -> None:
+    """submitit's own check of names and types, without a Slurm."""
+    submitit_is_installed()
+    from submitit.slurm.slurm import _make_sbatch_string
+
+    parameters = slurm_options(["gpus=1", "qos=high", "account=me"], device="auto", cores=2).parameters("x")
+    renamed = {"name": "job_name", "timeout_min": "time", "mem_gb": "mem"}
+    given = {renamed.get(name, name.removeprefix("slurm_")): value for name, value in parameters.items()}
+    text = _make_sbatch_string(command="true", folder=tmp_path, **given)
+    for line in ("--time=60", "--gpus-per-node=1", "--cpus-per-task=2", "--qos=high", "--signal=USR2@300"):
+        assert f"#SBATCH {line}" in text
+
+
+@pytest.mark.parametrize(
+    ("texts", "device", "said"),
+    [
+        (["time"], "auto", "--slurm time: give KEY=VALUE with one of account "),
+        (["nodes=3"], "auto", "--slurm nodes=3: give KEY=VALUE with one of account "),
+        (["time=soon"], "auto", "--slurm time=soon: give minutes, or"),
+        (["time=0"], "auto", "--slurm time=0: give minutes, or"),
+        (["memory=32G"], "auto", "--slurm memory=32G: give GiB"),
+        (["gpus=2"], "auto", "--slurm gpus=2: give 0 or 1"),
+        (["gpus=0"], "cuda", "--device cuda does not go with --slurm gpus=0"),
+        (["time=1", "time=2"], "auto", "--slurm time is given twice, as 1 and 2"),
+    ],
+)
+def test_a_value_of_slurm_that_is_not_allowed_is_refused(texts: list[str], device: str, said: str) -> None:
+    with pytest.raises(UsageError) as error:
+        slurm_options(texts, device=device, cores=None)
+    assert str(error.value).startswith(said)
+
+
+# What is not there
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--ray-address", "auto"), "--ray-address goes with --executor ray only"),
+        (("--executor", "ray", "--slurm", "time=1"), "--slurm goes with --executor slurm only"),
+        (("--cores", "2"), "--cores goes with --executor ray or slurm only"),
+        (
+            ("--executor", "ray", "--device", "cuda:1"),
+            "--device cuda:1: --executor ray gives each cell its device",
+        ),
+        (("--executor", "slurm", "--slurm", "x=1"), "--slurm x=1: give KEY=VALUE"),
+    ],
+)
+def test_options_that_do_not_go_together_are_one_line(
+    cli: Callable[..., Any], odd: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    told = cli("run", odd / "tiny.yaml", "-p", odd / "odd_plugin.py", *arguments)
+    assert (told.code, told.out) == (2, "")
+    assert told.err.startswith(f"harness: {said}")
+    assert len(told.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(("name", "module"), [("ray", "ray"), ("slurm", "submitit")])
+def test_a_library_that_is_missing_is_one_line(
+    cli: Callable[..., Any], odd: Path, monkeypatch: pytest.MonkeyPatch, name: str, module: str
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    told = cli("run", odd / "tiny.yaml", "-p", odd / "odd_plugin.py", "--executor", name)
+    assert (told.code, told.out) == (2, "")
+    assert f"pip install 'crosslingual-transfer-harness[{name}]'" in told.err
+    assert len(told.err.splitlines()) == 1
+
+
+def test_without_slurm_it_says_so(
+    cli: Callable[..., Any], odd: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    submitit_is_installed()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    told = cli("run", odd / "tiny.yaml", "-p", odd / "odd_plugin.py", "--executor", "slurm")
+    assert told.code == 2
+    assert told.err.startswith("harness: --executor slurm: no srun here; ")
+
+
+# What another machine must share, and how it tells
+
+
+@pytest.fixture
+def job(isolated: Callable[..., Path], tmp_path: Path) -> Job:
+    isolated()
+    recipe = Recipe(
+        name="tiny",
+        title="Tiny",
+        question="Does it run?",
+        models=(RecipeModel(name="small", model="sample"),),
+        settings=(Setting(name="baseline"),),
+        targets=("tatoeba",),
+        languages=("de",),
+    )
+    return jobs_of(recipe, Conditions(data="sample", device="cpu"), tmp_path / "experiment")[0]
+
+
+def test_a_machine_that_does_not_share_a_folder_says_which(job: Job, tmp_path: Path) -> None:
+    asked = afar.errand(job, device="cpu", threads=1, name="ray-1.told")
+    other = tmp_path / "other"
+    for changed, words in (
+        (replace(asked, told=other / "x" / "y" / "told"), f"the experiment's folder {other}"),
+        (replace(asked, cache=other), f"the cache {other} (HARNESS_HOME)"),
+        (replace(asked, mark="of another cache"), f"the cache {asked.cache} (HARNESS_HOME)"),
+        (replace(asked, folder=other), f"the folder {other}, in which the command was given"),
+    ):
+        ended = afar.carry_out(changed)
+        assert (ended.status, ended.stops) == ("failed", True)
+        assert f"does not see {words}" in ended.error
+    ended = afar.carry_out(replace(asked, version="0.0"))
+    assert ended.stops
+    assert "the harness that asks is 0.0" in ended.error
+
+
+def test_a_cell_tells_its_steps_and_its_end_in_a_file(job: Job) -> None:
+    asked = afar.errand(job, device="cpu", threads=None, name="ray-1.told")
+    ended = afar.carry_out(asked)
+    assert ended.status == "done", ended.error
+    ear = afar.Ear(job=asked.job, path=asked.told)
+    told = list(ear.events())
+    assert [event.told[0] for event in told if event.told] == ["started", "units", "unit"]
+    assert ear.ended == told[-1].ended == ended
+    assert list(ear.events()) == []
+
+
+def test_lines_are_heard_once_and_whole(job: Job, tmp_path: Path) -> None:
+    path = tmp_path / "told"
+    ear = afar.Ear(job=job, path=path)
+    assert list(ear.events()) == []
+    path.write_bytes(b'["step", 1]\n["step"')
+    assert list(ear.events()) == [Event(job=job, told=("step", 1))]
+    with path.open("ab") as stream:
+        # Its writer died in the middle, and the one that took the cell up wrote on.
+        stream.write(b'["started", "cpu of b"]\n["step", 2]\n')
+    assert list(ear.events()) == [Event(job=job, told=("step", 2))]
+    ended = Ended(status="partial", error="Größe", seconds=1.5)
+    afar.say(path, ("ended", {"status": "partial", "error": "Größe", "seconds": 1.5, "stops": False}))
+    assert list(ear.events()) == [Event(job=job, ended=ended)]
+    assert afar.Ear(job=job, path=path).last_end() == ended

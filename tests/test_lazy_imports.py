@@ -13,7 +13,7 @@ import pytest
 
 import harness
 
-HEAVY = ("torch", "transformers", "datasets", "sklearn", "scipy")
+HEAVY = ("torch", "transformers", "datasets", "sklearn", "scipy", "pandas")
 PROGRAM = f"""
 import sys
 from harness.cli.main import _run

@@ -28,6 +28,7 @@ from typing import Any, Self, TypeAlias
 
 Json: TypeAlias = Any
 Case: TypeAlias = Mapping[str, Json]
+CLOCKS: Mapping[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time.process_time}
 # Makes ready, outside the clock, what one turn does within it.
 Ready: TypeAlias = Callable[[], Callable[[], Json]]
 
@@ -229,7 +230,7 @@ class Worker:
 def serve(told: str, prepare: Callable[[Case], Ready]) -> None:
     """Be a worker: make ready, then one turn for each line of standard input.
 
-    What libraries print goes to standard error.
+    What libraries print goes to standard error; seconds are of ``case["clock"]``, ``wall`` or ``cpu``.
     """
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
@@ -238,13 +239,19 @@ def serve(told: str, prepare: Callable[[Case], Ready]) -> None:
         prepare({**case, **warm})()()
     ready = prepare(case)
     print(json.dumps("ready"), file=answers, flush=True)
+    clock = CLOCKS[case.get("clock", "wall")]
     for _ in sys.stdin:
         work = ready()
-        start = time.perf_counter()
+        start = clock()
         said = work()
-        took = time.perf_counter() - start
-        turn = Turn(seconds=took, memory=own_peak(), said=said)
-        print(json.dumps(dataclasses.asdict(turn)), file=answers, flush=True)
+        took = clock() - start
+        turn = {"seconds": took, "memory": own_peak(), "said": said}
+        print(json.dumps(turn, default=_plain), file=answers, flush=True)
+
+
+def _plain(value: Any) -> Json:
+    """Arrays as lists, other containers as dictionaries."""
+    return value.tolist() if hasattr(value, "tolist") else dict(value)
 
 
 def own_peak() -> float:

@@ -23,7 +23,8 @@ from sidebyside import Case, Goal, Json, Ready, Row, compared, in_turn, tell
 
 import harness
 from harness import planning
-from harness.api import Request, carry_out, prepare
+from harness.api import Request, carry_out
+from harness.api import prepare as planned
 from harness.engine.sample import sample_checkpoint
 from harness.home import home
 from harness.plan import Plan
@@ -150,7 +151,7 @@ def _run(task: str, count: int, way: str, folder: Path) -> Json:
         device="cpu",
         train=False,
     )
-    run = carry_out(prepare(request, catalog), catalog, watch)
+    run = carry_out(planned(request, catalog), catalog, watch)
     if run.failures or {record.n for record in run.records} != {count}:
         raise SystemExit(f"{task}: not all of {count} items are scored: {run.failures}")
     return {"planned": watch.at_plan}

@@ -2,7 +2,7 @@
 
 Every way is a process of its own, so that its peak of memory is its own too. Ways take turns (A B A B), so that a machine
 whose speed drifts is fair to all, and the ratio of two ways is the median of the ratios within the rounds. A way is either
-a whole process from start to end (:func:`whole`) or a :class:`Worker`, which prepares once and works when its turn comes.
+a whole process from start to end (:func:`whole`) or a :func:`worker`, which prepares once and works when its turn comes.
 
 Knows processes, seconds and MiB; knows nothing of what is measured.
 """
@@ -19,11 +19,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self, TypeAlias
 
 Json: TypeAlias = Any
@@ -156,7 +155,7 @@ def in_turn(
         warm: Changes to the case for one turn before the first round that does not count; None leaves it out.
     """
     with ExitStack() as stack:
-        workers = {name: stack.enter_context(Worker(script, case, warm)) for name, case in cases.items()}
+        workers = {name: stack.enter_context(worker(script, case, warm)) for name, case in cases.items()}
         return alternate(workers, rounds)
 
 
@@ -185,46 +184,41 @@ def _end_of(errors: Any) -> str:
     return " | ".join(errors.read().strip().splitlines()[-3:])
 
 
-class Worker:
-    """A process of a benchmark that has made itself ready and works when it is called."""
+@contextmanager
+def worker(script: str, case: Case, warm: Case | None) -> Iterator[Callable[[], Turn]]:
+    """A process of a benchmark that has made itself ready; each call is a turn of it.
 
-    def __init__(self, script: str, case: Case, warm: Case | None) -> None:
-        self._errors: Any = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with the worker
-        command = [sys.executable, str(Path(script).resolve()), "--worker", json.dumps([case, warm])]
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True
-        )
+    Raises:
+        SystemExit: It failed; its last lines are told.
+    """
+    command = [sys.executable, str(Path(script).resolve()), "--worker", json.dumps([case, warm])]
+    with (
+        tempfile.TemporaryFile("w+") as errors,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors) as process,
+    ):
+        assert process.stdin is not None
+        assert process.stdout is not None
+        asked, answers = process.stdin.fileno(), process.stdout
 
-    def __enter__(self) -> Self:
-        self._answer()
-        return self
+        def answer() -> Json:
+            line = answers.readline()
+            if not line:
+                process.wait()
+                raise SystemExit(f"{' '.join(command)} failed: {_end_of(errors)}")
+            return json.loads(line)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._process.kill() if kind else self._process.stdin.close()  # type: ignore[union-attr]
-        self._process.wait()
-        self._process.stdout.close()  # type: ignore[union-attr]
-        self._errors.close()
+        def turn() -> Turn:
+            # A process that is gone is told by the answer that does not come.
+            with suppress(BrokenPipeError):
+                os.write(asked, b"go\n")
+            return Turn(**answer())
 
-    def __call__(self) -> Turn:
-        stdin = self._process.stdin
-        assert stdin is not None
-        stdin.write("go\n")
-        stdin.flush()
-        return Turn(**self._answer())
-
-    def _answer(self) -> Json:
-        stdout = self._process.stdout
-        assert stdout is not None
-        line = stdout.readline()
-        if not line:
-            self._process.wait()
-            raise SystemExit(f"{' '.join(map(str, self._process.args))} failed: {_end_of(self._errors)}")  # type: ignore[arg-type]
-        return json.loads(line)
+        try:
+            answer()
+            yield turn
+        except BaseException:
+            process.kill()
+            raise
 
 
 def serve(told: str, prepare: Callable[[Case], Ready]) -> None:

@@ -125,8 +125,8 @@ def _headed(layers: int, dtype: Any) -> Any:
         intermediate_size=3072,
         max_position_embeddings=514,
         type_vocab_size=1,
-        num_labels=3,
     )
+    config.num_labels = 3
     head = Head(kind="pooled", labels=("a", "b", "c"))
     module = Published(XLMRobertaForSequenceClassification(config), head, (0, 1, 2)).to(dtype).eval()
     # Any tokenizer without segments: the rows are ids already, of which it says the padding.
@@ -173,13 +173,13 @@ def _harness(headed: Any, ids: Sequence[Any]) -> Any:
     from harness.formats.base import Predictions, Reader
     from harness.formats.rows import Rows
 
-    scores = np.empty((len(ids), 3), dtype=np.float32)
+    kept = np.empty((len(ids), 3), dtype=np.float32)
 
     class Keeper(Reader):
         """Keeps the scores themselves."""
 
-        def take(self, chosen: Any, scores_: Any) -> None:
-            scores[chosen] = scores_
+        def take(self, chosen: Any, scores: Any) -> None:
+            kept[chosen] = scores
 
         def predictions(self) -> list[Predictions]:
             return []
@@ -190,7 +190,7 @@ def _harness(headed: Any, ids: Sequence[Any]) -> Any:
         ids=flat, segments=np.zeros(len(flat), dtype=np.uint8), starts=starts, owner=np.arange(len(ids))
     )
     Predictor(headed=headed, batch_tokens=BATCH_TOKENS["cpu"]).run([Asked(rows=rows_, reader=Keeper())])
-    return scores
+    return kept
 
 
 def _packed(headed: Any, ids: Sequence[Any]) -> Any:

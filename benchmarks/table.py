@@ -55,7 +55,7 @@ PARTS: Mapping[str, Part] = {
         quick="--rounds 1 --rows 16 --windows 2 --layers 2 --dtype float32",
     ),
     "training": Part(
-        script="training.py", quick="--rounds 1 --steps 1 --batch-size 4 --dtype float32 --tasks mnli"
+        script="training.py", quick="--rounds 1 --steps 2 --batch-size 4 --dtype float32 --tasks mnli"
     ),
     "search": Part(script="exact_search.py", quick="--rows 3000 --approximate 1000 --dimension 64"),
     "scoring": Part(script="scoring.py", quick="--rounds 1 --tokens 10000 --questions 500 --pairs 500"),

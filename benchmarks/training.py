@@ -102,7 +102,7 @@ def rows(options: argparse.Namespace) -> Iterator[Row]:
         case = {key: getattr(options, key) for key in ("data", "steps", "batch_size", "clock")}
         case |= {"name": name, "dtype": dtype}
         cases = {way: {**case, "way": way} for way in WAYS if way not in lacks}
-        turns = in_turn(__file__, cases, options.rounds, warm={"steps": 1, "batch_size": 2}) if cases else {}
+        turns = in_turn(__file__, cases, options.rounds, warm={"steps": 2, "batch_size": 2}) if cases else {}
         for way in ("plain", "trainer"):
             if way in lacks:
                 yield missing(what, "harness", way, lacks[way])

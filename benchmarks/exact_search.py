@@ -1,99 +1,70 @@
-"""Times exact search both ways over two sets of vectors against the machine's own float32 matrix rate, and inexact ones.
+"""Times exact search both ways over two sets of vectors against the machine's own float32 matrix rate.
 
-    python benchmarks/exact_search.py [--rows 150000] [--approximate 30000] [--dimension 768] [--k 4] [--rounds 1]
+    python benchmarks/exact_search.py [--rows 100000] [--dimension 768] [--k 4] [--repeats 3]
 
-One pass of similarities is 2 · rows · rows · dimension operations. The matrix rate is that of products of the shape that fits
-the blocks of a search; the time that ONE pass takes at this rate is what exact search is compared with, although both
-directions are found. HNSW and IVF are FAISS's, an index for each side, built within the clock, with random vectors and
-with clustered ones, which are nearer to sentences; ``recall`` is the share of exact neighbours that they find.
+One pass of similarities is 2 · rows · rows · dimension operations; searching both ways by two passes is twice that. The
+matrix rate is the best of several products of the shape that fits the blocks of a search, measured between the rounds.
 """
 
 from __future__ import annotations
 
 import argparse
+import resource
+import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable
 
-import sidebyside
-from sidebyside import Case, Goal, Json, Ready, Row, Turn, compared, in_turn, tell
+import numpy as np
+import torch
+from numpy.typing import NDArray
 
-EXACT, RATE = "harness, both ways exactly", "one pass at the matrix rate"
-INEXACT = ("FAISS HNSW", "FAISS IVF")
+from harness import search
 
 
 def main() -> None:
-    """Run the rounds and print the rows, or be one way's worker."""
-    options = sidebyside.parser(__doc__, rounds=1)
-    options.add_argument("--rows", type=int, default=150_000, help="of each side")
-    options.add_argument("--approximate", type=int, default=30_000, help="likewise, beside HNSW and IVF")
-    options.add_argument("--dimension", type=int, default=768)
-    options.add_argument("--k", type=int, default=4)
-    chosen = options.parse_args()
-    if chosen.worker:
-        sidebyside.serve(chosen.worker, prepare)
-        return
-    tell(rows(chosen), chosen)
-
-
-def rows(options: argparse.Namespace) -> Iterator[Row]:
-    """Exact search against the matrix rate, then against the inexact indices, by kind of vectors."""
-    case = {"rows": options.rows, "dimension": options.dimension, "k": options.k, "vectors": "random"}
-    turns = in_turn(__file__, {way: {**case, "way": way} for way in (EXACT, RATE)}, options.rounds)
-    # A worker of the rate tells the seconds of a whole pass; it does not run it.
-    turns[RATE] = [Turn(seconds=turn.said, memory=turn.memory) for turn in turns[RATE]]
-    operations = 2 * options.rows**2 * options.dimension
-    note = f"matrix rate {operations / sidebyside.median_seconds(turns[RATE]) / 1e9:.0f} GFLOP/s"
-    what = f"search, k={options.k}, 2 × {options.rows:,} × {options.dimension}"
-    yield compared(what, turns, EXACT, RATE, kind="speed", goal=Goal(least=0.9), note=note)
-    for vectors in ("random", "clustered"):
-        case |= {"rows": options.approximate, "vectors": vectors}
-        ways = (EXACT, *INEXACT)
-        turns = in_turn(
-            __file__, {way: {**case, "way": way} for way in ways}, options.rounds, warm={"rows": 500}
+    """Run the rounds and print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--dimension", type=int, default=768)
+    parser.add_argument("--k", type=int, default=4)
+    parser.add_argument("--repeats", type=int, default=3)
+    options = parser.parse_args()
+    one, two = (_vectors(options.rows, options.dimension, seed) for seed in (0, 1))
+    passes = 2 * 2.0 * options.rows**2 * options.dimension
+    rates, ours, raw = [], [], []
+    for _ in range(options.repeats):
+        rates.append(_matrix_rate(options.dimension))
+        ours.append(_seconds(lambda: search.both_ways(one, two, options.k)))
+        raw.append(
+            _seconds(lambda: (search.faiss_knn(one, two, options.k), search.faiss_knn(two, one, options.k)))
         )
-        what = f"search, 2 × {options.approximate:,}, {vectors}"
-        for way in INEXACT:
-            recall = _recall(turns[EXACT][-1].said, turns[way][-1].said)
-            yield compared(what, turns, EXACT, way, kind="speed", note=f"recall of the other {recall:.1%}")
+    rate = statistics.median(rates)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(
+        f"{options.rows} x {options.rows} x {options.dimension}, k={options.k}, both ways, {options.repeats} rounds"
+    )
+    print(f"matrix product           {rate / 1e9:7.0f} GFLOP/s")
+    for name, seconds in (("exact, ties settled", ours), ("float32 search alone", raw)):
+        took = statistics.median(seconds)
+        share = statistics.median(passes / second / each for second, each in zip(seconds, rates, strict=True))
+        print(
+            f"{name:<24} {took:7.1f} s  {passes / took / 1e9:6.0f} GFLOP/s  {share:5.2f} of the matrix rate"
+        )
+    print(f"peak memory              {peak:7.0f} MiB")
 
 
-def _recall(exact: Json, found: Json) -> float:
-    hits = sum(len(set(one) & set(other)) for one, other in zip(exact, found, strict=True))
-    return hits / sum(map(len, exact))
-
-
-def prepare(case: Case) -> Ready:
-    """Both sets of vectors; a turn searches from each side in the other and says the neighbours of the first."""
-    one, two = (_vectors(case, seed) for seed in (0, 1))
-    return lambda: lambda: WAYS[case["way"]](one, two, case["k"])
-
-
-def _vectors(case: Case, seed: int) -> Any:
-    import numpy as np
-
-    random = np.random.default_rng(seed)
-    vectors = random.standard_normal((case["rows"], case["dimension"]), dtype=np.float32)
-    if case["vectors"] == "clustered":
-        centres = np.random.default_rng(2).standard_normal((256, case["dimension"]), dtype=np.float32)
-        vectors += 2 * centres[random.integers(0, len(centres), case["rows"])]
+def _vectors(rows: int, dimension: int, seed: int) -> NDArray[np.float32]:
+    vectors = np.random.default_rng(seed).standard_normal((rows, dimension), dtype=np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors
 
 
-def _harness(one: Any, two: Any, k: int) -> Json:
-    from harness import search
-
-    return search.both_ways(one, two, k).forward_rows
-
-
-def _rate(one: Any, two: Any, k: int) -> Json:
-    """Seconds of one pass at the rate of the best of some products."""
-    import torch
-
-    left, right = torch.randn(4096, one.shape[1]), torch.randn(one.shape[1], 8192)
-    best = min(_seconds(lambda: torch.mm(left, right)) for _ in range(8))
-    return best * len(one) * len(two) / (len(left) * right.shape[1])
+def _matrix_rate(dimension: int) -> float:
+    one, two = torch.randn(4096, dimension), torch.randn(dimension, 8192)
+    best = min(_seconds(lambda: torch.mm(one, two)) for _ in range(8))
+    return 2.0 * one.numel() * two.shape[1] / best
 
 
 def _seconds(work: Callable[[], object]) -> float:
@@ -101,43 +72,6 @@ def _seconds(work: Callable[[], object]) -> float:
     work()
     return time.perf_counter() - start
 
-
-def _hnsw(one: Any, two: Any, k: int) -> Json:
-    import faiss
-
-    def found(base: Any, queries: Any) -> Any:
-        index = faiss.IndexHNSWFlat(base.shape[1], 32, faiss.METRIC_INNER_PRODUCT)
-        index.add(base)
-        index.hnsw.efSearch = 64
-        return index.search(queries, k)[1]
-
-    found(one, two)
-    return found(two, one)
-
-
-def _ivf(one: Any, two: Any, k: int) -> Json:
-    import faiss
-
-    def found(base: Any, queries: Any) -> Any:
-        lists = max(1, round(len(base) ** 0.5))
-        index = faiss.IndexIVFFlat(
-            faiss.IndexFlatIP(base.shape[1]), base.shape[1], lists, faiss.METRIC_INNER_PRODUCT
-        )
-        index.train(base)
-        index.add(base)
-        index.nprobe = max(1, lists // 10)
-        return index.search(queries, k)[1]
-
-    found(one, two)
-    return found(two, one)
-
-
-WAYS: Mapping[str, Callable[[Any, Any, int], Json]] = {
-    EXACT: _harness,
-    RATE: _rate,
-    "FAISS HNSW": _hnsw,
-    "FAISS IVF": _ivf,
-}
 
 if __name__ == "__main__":
     main()

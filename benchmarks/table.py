@@ -57,7 +57,7 @@ PARTS: Mapping[str, Part] = {
     "training": Part(
         script="training.py", quick="--rounds 1 --steps 2 --batch-size 4 --dtype float32 --tasks mnli"
     ),
-    "search": Part(script="exact_search.py", quick="--rows 3000 --approximate 1000 --dimension 64"),
+    "search": Part(script="neighbours.py", quick="--rows 3000 --approximate 1000 --dimension 64"),
     "scoring": Part(script="scoring.py", quick="--rounds 1 --tokens 10000 --questions 500 --pairs 500"),
     "reading": Part(script="reading.py", quick="--rounds 1 --questions 2"),
     "growth": Part(script="memory.py", quick="--counts 300,900"),

@@ -35,15 +35,10 @@ test: lint
 test-full: $(READY)
 	$(BIN)/python -m pytest -q -rs -m full --durations=10
 
+# One table of ratios, measured side by side, into docs/performance.md; BENCH takes options, e.g. BENCH="--only search".
 bench: $(READY)
-	$(BIN)/python benchmarks/retrieval.py
-	$(BIN)/python benchmarks/exact_search.py
-	$(BIN)/python benchmarks/memory.py
-	$(BIN)/python benchmarks/longsets.py
-	$(BIN)/python benchmarks/inference.py
-	$(BIN)/python benchmarks/training.py
-	$(BIN)/python benchmarks/reading.py
-	$(BIN)/python benchmarks/scoring.py
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[test,bench]'
+	$(BIN)/python benchmarks/table.py $(BENCH)
 
 format: $(READY)
 	$(BIN)/ruff format .

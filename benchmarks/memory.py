@@ -1,6 +1,6 @@
-"""Peak memory of encoding as the number of sentences grows: it must not grow with what is kept.
+"""Seconds and peak memory of encoding as the number of sentences grows: memory must not grow with what is kept.
 
-    python benchmarks/memory.py [--counts 100000,300000,1000000]
+    python benchmarks/memory.py [--counts 30000,90000,300000]
 
 Made-up sentences over the sample's vocabulary, the built-in model, one process for each count. Vectors lie on disk; what
 grows is the text itself, its tokens (bounded by blocks of 200,000 texts) and 16 bytes of digest for each.
@@ -9,16 +9,13 @@ grows is the text itself, its tokens (bounded by blocks of 200,000 texts) and 16
 from __future__ import annotations
 
 import argparse
-import json
-import resource
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import sidebyside
+from sidebyside import Case, Goal, Json, Ready, Row, compared, in_turn, tell
 
 WORDS = (
     "dog",
@@ -37,26 +34,39 @@ WORDS = (
 
 
 def main() -> None:
-    """One process a count, then the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--counts", default="100000,300000,1000000")
-    parser.add_argument("--worker", type=int, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.worker:
-        print(json.dumps(_encode(options.worker)))
+    """One process a count, then the rows, or be one of these processes."""
+    options = sidebyside.parser(__doc__, rounds=1)
+    options.add_argument("--counts", default="30000,90000,300000")
+    chosen = options.parse_args()
+    if chosen.worker:
+        sidebyside.serve(chosen.worker, prepare)
         return
-    print(
-        f"{'sentences':>10} {'seconds':>8} {'peak MiB':>9} {'above the model, MiB':>21} {'bytes a sentence':>17}"
-    )
-    for count in (int(text) for text in options.counts.split(",")):
-        command = [sys.executable, str(Path(__file__).resolve()), "--worker", str(count)]
-        told = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-        grown = told["peak"] - told["start"]
-        print(
-            f"{count:10d} {told['seconds']:8.1f} {told['peak']:9.0f} {grown:21.0f} {grown * 2**20 / count:17.0f}"
+    tell(rows(chosen), chosen)
+
+
+def rows(options: argparse.Namespace) -> Iterator[Row]:
+    """Each count against the first: seconds should grow as the count does."""
+    counts = [int(text) for text in options.counts.split(",")]
+    cases = {named(count): {"count": count} for count in counts}
+    turns = in_turn(__file__, cases, options.rounds)
+    for count in counts[1:]:
+        said = turns[named(count)][-1].said
+        grown = (said["peak"] - said["start"]) * 2**20 / count
+        goal = Goal(most=round(1.1 * count / counts[0], 2))
+        note = f"{grown:.0f} bytes a sentence above the model"
+        yield compared(
+            "encoding as sentences grow", turns, named(count), named(counts[0]), goal=goal, note=note
         )
+
+
+def named(count: int) -> str:
+    """The name of a count."""
+    return f"{count:,} items"
+
+
+def prepare(case: Case) -> Ready:
+    """A turn encodes so many sentences with everything made anew."""
+    return lambda: lambda: _encode(case["count"])
 
 
 def _sentences(count: int) -> Iterator[str]:
@@ -67,7 +77,7 @@ def _sentences(count: int) -> Iterator[str]:
         )
 
 
-def _encode(count: int) -> dict[str, float]:
+def _encode(count: int) -> Json:
     from harness.checkpoints import open_checkpoint
     from harness.engine.embed import BATCH_TOKENS, Embedder, open_stores
     from harness.engine.load import load_encoder
@@ -80,19 +90,13 @@ def _encode(count: int) -> dict[str, float]:
         space = Space(layer=4, pooling="mean", special_tokens=True, normalise=True, max_length=128)
         stores = open_stores(home, encoder, [space], dtype="float32", device="cpu")
         embedder = Embedder(encoder=encoder, stores=stores, batch_tokens=BATCH_TOKENS["cpu"])
-        start = peak()
-        began = time.perf_counter()
+        start = sidebyside.own_peak()
         texts = list(_sentences(count))
         for low in range(0, count, 200_000):
             block = texts[low : low + 200_000]
             embedder.embed(block, embedder.tokenise(block))
         embedder.flush()
-        return {"start": start, "peak": peak(), "seconds": time.perf_counter() - began}
-
-
-def peak() -> float:
-    """The largest memory that this process has had, in MiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        return {"start": start, "peak": sidebyside.own_peak()}
 
 
 if __name__ == "__main__":

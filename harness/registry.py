@@ -144,18 +144,14 @@ def load_catalog(extra: Sequence[str] = (), *, others: bool = True) -> Catalog:
 
 def _installed() -> list[_Candidate]:
     """One scan of the environment's entry points."""
-    found = [
-        _Candidate(
-            Plugin(
-                name=point.name,
-                module=point.value,
-                distribution=point.dist.name if point.dist else "?",
-                version=point.dist.version if point.dist else "?",
-            ),
-            point.load,
-        )
-        for point in metadata.entry_points(group=GROUP)
-    ]
+    points = metadata.entry_points(group=GROUP)
+    # A distribution parses its metadata each time that it is asked, and has many entry points.
+    known = {dist: (dist.name, dist.version) for dist in {point.dist for point in points} if dist}
+    found = []
+    for point in points:
+        distribution, version = known[point.dist] if point.dist else ("?", "?")
+        plugin = Plugin(name=point.name, module=point.value, distribution=distribution, version=version)
+        found.append(_Candidate(plugin, point.load))
     distinct = {_precedence(item): item for item in found}
     return [distinct[key] for key in sorted(distinct)]
 

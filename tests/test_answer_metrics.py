@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import pytest
 from harness_metrics.answers import ANSWERS
+from harness_metrics.words import cut
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -114,6 +115,28 @@ def test_questions_of_several_languages_keep_their_order() -> None:
     gold = [{"answers": ["der Turm"], "language": "de"}, {"answers": ["the tower"], "language": "en"}] * 2
     said = [{"text": text} for text in ("Turm", "x", "x", "tower")]
     assert METRICS["mlqa_exact_match"].parts(gold, said)["exact"].tolist() == [1, 0, 0, 1]
+
+
+SPACES = [chr(code) for code in range(0x3001) if chr(code).isspace()]
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    st.lists(
+        st.lists(st.sampled_from(["ab", "é", "中国", "x" * 20, "\x1b", "\x08", *SPACES]), max_size=6).map(
+            "".join
+        ),
+        min_size=1,
+        max_size=6,
+    )
+)
+def test_words_are_those_that_python_splits_a_text_into(texts: list[str]) -> None:
+    known = cut(tuple(texts), "en", lambda lines, _: lines)
+    numbers: dict[str, int] = {}
+    expected = [[numbers.setdefault(word, len(numbers)) for word in text.split()] for text in texts]
+    borders = zip(known.starts[:-1].tolist(), known.starts[1:].tolist(), strict=True)
+    assert [known.words[begin:end].tolist() for begin, end in borders] == expected
+    assert known.size == len(numbers)
 
 
 _PUNCTUATION = set(string.punctuation)

@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
-HEAVY = ("torch", "transformers", "datasets", "sklearn", "scipy")
+import harness
+
+HEAVY = ("torch", "transformers", "datasets", "sklearn", "scipy", "pandas")
 PROGRAM = f"""
 import sys
 from harness.cli.main import _run
@@ -51,6 +53,25 @@ def test_a_command_that_only_tells_imports_nothing_heavy(
     arguments: tuple[str, ...], isolated: object
 ) -> None:
     assert imported(*arguments) == []
+
+
+def test_help_imports_no_numpy_and_no_plugin_machinery() -> None:
+    program = (
+        "from harness.cli.main import _run; import sys; _run(['--help'], debug=False); print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    *told, modules = done.stdout.splitlines()
+    assert any("plugins" in line for line in told)
+    assert {"numpy", "pluggy", "harness.hooks"}.isdisjoint(modules.split())
+    assert "click" in modules.split()
+
+
+def test_every_public_name_is_there_when_it_is_asked_for() -> None:
+    program = "import harness; print(len({name: getattr(harness, name) for name in harness.__all__}))"
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert int(done.stdout) == len(harness.__all__)
+    with pytest.raises(AttributeError, match="module 'harness' has no attribute 'evaluated'"):
+        _ = harness.evaluated
 
 
 def test_showing_a_finished_run_imports_nothing_heavy(cli: Callable[..., Any], tmp_path: Path) -> None:

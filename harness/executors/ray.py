@@ -141,7 +141,7 @@ class _Task:
 
 
 def _carry_out(
-    ray: Any, share: _Share, workers: int | None, jobs: Sequence[Job]
+    ray: Any, share: _Share, workers: int | None, jobs: Sequence[Job], _: int
 ) -> Generator[Event, None, None]:
     """Carry out jobs as tasks; see :class:`harness.executors.base.Executor`."""
     queue = Queue(waiting=list(jobs))

@@ -156,7 +156,7 @@ class _Submitted:
     silent: float | None = None
 
 
-def _carry_out(site: _Site, workers: int | None, jobs: Sequence[Job]) -> Generator[Event, None, None]:
+def _carry_out(site: _Site, workers: int | None, jobs: Sequence[Job], _: int) -> Generator[Event, None, None]:
     """Carry out jobs; see :class:`harness.executors.base.Executor`."""
     queue = Queue(waiting=list(jobs))
     at_work: list[_Submitted] = []

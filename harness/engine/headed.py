@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,10 @@ from transformers import (
 )
 
 from harness.checkpoints import Checkpoint, tensor_shapes
+from harness.engine import proving
 from harness.engine.adapting import RowReader, encoder_of, prepare, row_reader
 from harness.engine.load import DTYPES, check_vocabulary, quiet
+from harness.engine.packed import Packer
 from harness.engine.tokenizer import SubwordTokenizer
 from harness.errors import ModelError
 from harness.formats.base import Head
@@ -63,6 +65,7 @@ class Headed:
         device: Where the module is; ``dtype`` that of its weights.
         name: For messages.
         row_reader: Tells the model with which of its parts to read each row, None for a model without parts for languages.
+        packer: Makes rows without padding and runs them, None for a model that must be padded.
     """
 
     module: nn.Module
@@ -72,6 +75,7 @@ class Headed:
     dtype: torch.dtype
     name: str
     row_reader: RowReader | None = None
+    packer: Packer | None = None
 
 
 class Published(nn.Module):
@@ -82,6 +86,11 @@ class Published(nn.Module):
         self.model = model
         self._span, self._choice = head.kind == "span", head.kind == "choice"
         self._order = list(order)
+
+    @property
+    def encoder(self) -> Any:
+        """The model below the head."""
+        return getattr(self.model, self.model.base_model_prefix)
 
     def forward(self, ids: Tensor, mask: Tensor | None, segments: Tensor | None) -> Tensor:
         inputs = inputs_of(ids, mask, segments)
@@ -191,7 +200,7 @@ def open_headed(
             module: nn.Module = _open_own(checkpoint, head, order, DTYPES[dtype])
         else:
             module = Published(_open_published(checkpoint, head, DTYPES[dtype]), head, order)
-        return headed_of(checkpoint, head, module.to(device).eval(), device, DTYPES[dtype])
+        return with_packer(headed_of(checkpoint, head, module.to(device).eval(), device, DTYPES[dtype]))
 
 
 def check_head(checkpoint: Checkpoint, head: Head) -> None:
@@ -277,6 +286,18 @@ def headed_of(
         name=checkpoint.name,
         row_reader=row_reader(checkpoint, module),
     )
+
+
+def with_packer(headed: Headed) -> Headed:
+    """The same model with what runs it without padding, if it can be run so; for predicting, as training is padded."""
+    module: Any = headed.module
+    packer = proving.packer(
+        module.encoder,
+        lambda ids, kinds: [module(ids, None, kinds)],
+        pooled=headed.head.kind in ("pooled", "choice"),
+        segments=headed.tokenizer.template.segments,
+    )
+    return replace(headed, packer=packer)
 
 
 def _segments(checkpoint: Checkpoint) -> bool:

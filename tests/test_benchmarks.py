@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 
@@ -23,6 +24,23 @@ def table(script: str, *arguments: str) -> list[list[str]]:
     )
     assert done.returncode == 0, done.stderr
     return [line.split() for line in done.stdout.splitlines()]
+
+
+def test_gpu_runs_its_code_on_a_cpu_and_its_checks_hold() -> None:
+    """Every row is there, and the program says itself if a result is not the CPU's."""
+    lines = table("gpu.py", "--device", "cpu", "--tiny", "--repeats", "1", "--dtype", "bfloat16")
+    ways = {tuple(line[:2]) for line in lines if line[1:2] in (["padded"], ["packed"])}
+    assert ways == {
+        (kind, way) for kind in ("classification", "tagging", "questions") for way in ("padded", "packed")
+    }
+    assert sum(line[:1] == ["check:"] for line in lines) == 4
+    assert any(line[:3] == ["all", "test", "sets"] for line in lines)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
+def test_gpu_says_where_there_is_none() -> None:
+    (line,) = table("gpu.py")
+    assert line[:4] == ["no", "CUDA", "device", "here:"]
 
 
 @pytest.mark.full

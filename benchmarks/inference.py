@@ -39,7 +39,7 @@ from transformers import AutoTokenizer, DataCollatorWithPadding
 from harness import sources
 from harness.checkpoints import open_checkpoint
 from harness.engine.embed import BATCH_TOKENS
-from harness.engine.headed import Headed, new_headed
+from harness.engine.headed import Headed, new_headed, with_packer
 from harness.engine.predict import Asked, Predictor
 from harness.engine.tokenizer import SubwordTokenizer
 from harness.formats.base import HeadFormat
@@ -167,7 +167,7 @@ def _case(options: argparse.Namespace, name: str, dtype: str) -> Case:
         name=name,
         format=task_format,
         examples=examples,
-        headed=replace(headed, dtype=kind),
+        headed=with_packer(replace(headed, dtype=kind)),
         max_length=task.protocols["xtreme"].max_length,
     )
 

@@ -16,7 +16,7 @@ from harness import sources
 from harness.checkpoints import Checkpoint, adapted, check_length
 from harness.engine import load
 from harness.engine.embed import BATCH_TOKENS
-from harness.engine.headed import Headed, new_headed, open_headed
+from harness.engine.headed import Headed, new_headed, open_headed, with_packer
 from harness.engine.invariance import batch_invariance
 from harness.engine.load import DTYPES
 from harness.errors import UsageError
@@ -116,4 +116,4 @@ def _headed(task: TaskSpec, checkpoint: Checkpoint, *, device: str, dtype: str) 
         return open_headed(checkpoint, head, order, device=device, dtype=dtype)
     headed = new_headed(checkpoint, head, seed=0, device=device)
     headed.module.to(DTYPES[dtype]).eval()
-    return headed
+    return with_packer(headed)

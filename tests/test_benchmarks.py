@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import sidebyside
 import table
+import torch
 from sidebyside import Goal, Row, Turn
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
@@ -225,6 +226,36 @@ def measured(script: str, folder: Path, *arguments: str) -> list[Mapping[str, An
     assert done.returncode == 0, done.stderr
     rows: list[Mapping[str, Any]] = json.loads((folder / "rows.json").read_text("utf-8"))
     return rows
+
+
+def printed(script: str, *arguments: str) -> list[list[str]]:
+    """What a benchmark prints, as the words of each line."""
+    done = subprocess.run(
+        [sys.executable, str(FOLDER / script), *arguments],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    return [line.split() for line in done.stdout.splitlines()]
+
+
+def test_gpu_runs_its_code_on_a_cpu_and_its_checks_hold() -> None:
+    """Every row is there, and the program says itself if a result is not the CPU's."""
+    lines = printed("gpu.py", "--device", "cpu", "--tiny", "--repeats", "1", "--dtype", "bfloat16")
+    ways = {tuple(line[:2]) for line in lines if line[1:2] in (["padded"], ["packed"])}
+    assert ways == {
+        (kind, way) for kind in ("classification", "tagging", "questions") for way in ("padded", "packed")
+    }
+    assert sum(line[:1] == ["check:"] for line in lines) == 4
+    assert any(line[:3] == ["all", "test", "sets"] for line in lines)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
+def test_gpu_says_where_there_is_none() -> None:
+    (line,) = printed("gpu.py")
+    assert line[:4] == ["no", "CUDA", "device", "here:"]
 
 
 @pytest.mark.full

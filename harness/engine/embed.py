@@ -6,7 +6,7 @@ Knows an encoder and its stores; knows no task, language or file.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,9 @@ from harness.checkpoints import Checkpoint
 from harness.encoders import stored_as
 from harness.engine import batching
 from harness.engine.adapting import least_rows
+from harness.engine.fetching import Fetched, one_late
 from harness.engine.load import Encoder, hidden_states
+from harness.engine.packed import batches_of
 from harness.engine.ranks import ALONE, Ranks
 from harness.engine.store import FLUSH_BYTES, EmbeddingStore
 from harness.engine.tokens import Tokens, tokenise
@@ -133,34 +135,67 @@ class Embedder:
     ) -> None:
         order = np.argsort(tokens.sequence, kind="stable")
         first = np.searchsorted(tokens.sequence[order], np.arange(len(whole) + 1))
-        exact = 64 if self.encoder.device.type == "cpu" else 0
-        batches = batching.plan(np.diff(tokens.starts), self.batch_tokens, exact=exact)
+        lengths = np.diff(tokens.starts)
+        batches = batches_of(self.encoder.packer, lengths, self.batch_tokens, self.encoder.device)
         asked = [batch for batch in batches if not whole[batch.rows].all()]
         tell(len(texts) - sum(int((first[batch.rows + 1] - first[batch.rows]).sum()) for batch in asked))
-        borders = np.cumsum([store.dimension for store in self.stores.values()])[:-1]
-        with contextlib.closing(
-            self.ranks.in_turn(asked, lambda batch: self._pooled(batch, tokens, language))
-        ) as done:
-            for batch, pooled in done:
+        with contextlib.closing(self._made(asked, tokens, language)) as done:
+            for batch, vectors in done:
                 members = np.concatenate([order[first[row] : first[row + 1]] for row in batch.rows.tolist()])
                 tell(len(members))
                 place = np.repeat(np.arange(len(batch.rows)), first[batch.rows + 1] - first[batch.rows])
-                for space, vectors in zip(self.stores, np.split(pooled, borders, axis=1), strict=True):
-                    good: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(vectors), axis=1)
+                for space, found in vectors.items():
+                    good: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(found), axis=1)
                     if not good.all():
                         self._note(
                             keys[members], [texts[int(index)] for index in members], good[place], space
                         )
                     kept = np.flatnonzero(good[place])
                     self.stores[space].add(
-                        keys[members[kept]], vectors[place[kept]], tokens.before[members[kept]]
+                        keys[members[kept]], found[place[kept]], tokens.before[members[kept]]
                     )
                 self.work.sentences += len(members)
 
-    def _pooled(self, batch: batching.Batch, tokens: Tokens, language: str) -> NDArray[np.float32]:
+    def _made(
+        self, asked: Sequence[batching.Batch], tokens: Tokens, language: str
+    ) -> Generator[tuple[batching.Batch, dict[Space, NDArray[np.float32]]]]:
+        """Batches with their vectors in every space, each rank's share computed there; the first rank gets them all."""
+        if self.ranks.size == 1:
+            for batch, vectors in one_late(self._computed(asked, tokens, language)):
+                yield batch, {space: fetched.array() for space, fetched in vectors.items()}
+            return
+        borders = np.cumsum([store.dimension for store in self.stores.values()])[:-1]
+        with contextlib.closing(
+            self.ranks.in_turn(asked, lambda batch: self._side_by_side(batch, tokens, language))
+        ) as done:
+            for batch, pooled in done:
+                yield batch, dict(zip(self.stores, np.split(pooled, borders, axis=1), strict=True))
+
+    def _side_by_side(self, batch: batching.Batch, tokens: Tokens, language: str) -> NDArray[np.float32]:
         """Vectors of one batch, those of all spaces side by side."""
-        pooled = self._run(batch, tokens, list(self.stores), language)
-        return np.concatenate([pooled[space] for space in self.stores], axis=1)
+        parts = [
+            np.concatenate([vectors[space].array() for space in self.stores], axis=1)
+            for _, vectors in self._computed([batch], tokens, language)
+        ]
+        return np.concatenate(parts)
+
+    def _computed(
+        self, asked: Sequence[batching.Batch], tokens: Tokens, language: str
+    ) -> Iterator[tuple[batching.Batch, dict[Space, Fetched]]]:
+        """Batches, or their halves in order, with their vectors in every space, which a device may still be computing."""
+        waiting = list(reversed(asked))
+        while waiting:
+            batch = waiting.pop()
+            vectors = self._launched(batch, tokens, language)
+            if vectors is None:
+                waiting += reversed(batch.halves())
+                continue
+            lengths = tokens.starts[batch.rows + 1] - tokens.starts[batch.rows]
+            self.work.batches += 1
+            self.work.sequences += len(batch.rows)
+            self.work.tokens += int(lengths.sum())
+            self.work.padded_tokens += self._tokens(batch, int(lengths.sum()))
+            yield batch, vectors
 
     def _note(
         self, keys: NDArray[np.bytes_], texts: list[str], good: NDArray[np.bool_], space: Space
@@ -174,43 +209,36 @@ class Embedder:
                     f"infinite in {dtype}; try --dtype float32, and check the weights if that does not help"
                 )
 
-    def _run(
-        self, batch: batching.Batch, tokens: Tokens, spaces: Sequence[Space], language: str
-    ) -> dict[Space, NDArray[np.float32]]:
-        """Vectors of one batch in every space, halving it when the device's memory does not suffice."""
+    def _launched(self, batch: batching.Batch, tokens: Tokens, language: str) -> dict[Space, Fetched] | None:
+        """Vectors of one batch in every space, None where it must be halved for want of memory."""
         try:
             with self._reading(batch, language):
-                pooled = _forward(self.encoder, batch, tokens, spaces)
+                return {
+                    space: Fetched(vectors)
+                    for space, vectors in _forward(self.encoder, batch, tokens, list(self.stores)).items()
+                }
         except torch.OutOfMemoryError as error:
             if len(batch.rows) == 1:
                 raise ModelError(
                     f"one sequence of {batch.length} tokens does not fit the memory of {self.encoder.device}; "
                     "use a smaller --max-length or another device"
                 ) from error
-            pooled = None
-        if pooled is None:
-            torch.cuda.empty_cache()
-            self.work.halved += 1
-            middle = len(batch.rows) // 2
-            halves = [
-                batching.Batch(rows=rows, length=batch.length, padded=batch.padded)
-                for rows in (batch.rows[:middle], batch.rows[middle:])
-            ]
-            parts = [self._run(half, tokens, spaces, language) for half in halves]
-            return {space: np.concatenate([part[space] for part in parts]) for space in spaces}
-        lengths = tokens.starts[batch.rows + 1] - tokens.starts[batch.rows]
-        self.work.batches += 1
-        self.work.sequences += len(batch.rows)
-        self.work.tokens += int(lengths.sum())
-        self.work.padded_tokens += batch.length * len(batch.rows)
-        return pooled
+        torch.cuda.empty_cache()
+        self.work.halved += 1
+        return None
+
+    def _tokens(self, batch: batching.Batch, own: int) -> int:
+        """Tokens that went through the model for a batch, padding or filling included."""
+        if batch.packed and self.encoder.packer is not None:
+            return self.encoder.packer.size(own)
+        return batch.length * len(batch.rows)
 
     def _reading(self, batch: batching.Batch, language: str) -> contextlib.AbstractContextManager[None]:
         """Within, the model reads a batch as being in a language, where it has parts for languages."""
         reader = self.encoder.row_reader
         if reader is None:
             return contextlib.nullcontext()
-        rows = len(filled(batch, self.encoder.device))
+        rows = 1 if batch.packed else len(filled(batch, self.encoder.device))
         return reader.reading(np.full(rows, reader.languages.number(language)))
 
     def flush(self) -> None:
@@ -221,9 +249,35 @@ class Embedder:
 
 def _forward(
     encoder: Encoder, batch: batching.Batch, tokens: Tokens, spaces: Sequence[Space]
-) -> dict[Space, NDArray[np.float32]]:
+) -> dict[Space, Tensor]:
     """One pass over a batch; every space pooled from it, float32, shape ``(rows, dimension)``."""
-    floor = least_rows(encoder.device)
+    pooled = (_packed if batch.packed else _padded)(encoder, batch, tokens, spaces)
+    return {space: _finished(encoder, vectors, space) for space, vectors in pooled.items()}
+
+
+def _packed(
+    encoder: Encoder, batch: batching.Batch, tokens: Tokens, spaces: Sequence[Space]
+) -> dict[Space, Tensor]:
+    """Pooled vectors of sequences in one row, group by group of equally long ones."""
+    assert encoder.packer is not None
+    row = encoder.packer.row(tokens.ids, tokens.starts, batch.rows, encoder.device)
+    with encoder.packer.running(row):
+        states = hidden_states(encoder, [space.layer for space in spaces], {"input_ids": row.ids})
+    borders = np.concatenate([[0], np.cumsum([count for count, _ in row.layout.groups])])
+    vectors = {}
+    for space in spaces:
+        parts = []
+        for at, part in enumerate(row.layout.parts(states[space.layer][0])):
+            rows = batch.rows[borders[at] : borders[at + 1]]
+            parts.append(_pooled(part, _kept(tokens, rows, part.shape[1], space, padded=False), space))
+        vectors[space] = torch.cat(parts)
+    return vectors
+
+
+def _padded(
+    encoder: Encoder, batch: batching.Batch, tokens: Tokens, spaces: Sequence[Space]
+) -> dict[Space, Tensor]:
+    """Pooled vectors of a batch of equal padded lengths."""
     rows = filled(batch, encoder.device)
     places = tokens.starts[rows][:, None] + np.arange(batch.length)
     inside = places < tokens.starts[rows + 1][:, None]
@@ -236,17 +290,25 @@ def _forward(
             encoder.device, non_blocking=True
         )
     states = hidden_states(encoder, [space.layer for space in spaces], inputs)
-    vectors = {}
-    for space in spaces:
-        kept = None
-        if batch.padded or not space.special_tokens:
-            kept = (
-                inside
-                if space.special_tokens or space.pooling == "cls"
-                else _without_special(inside, tokens.special[places])
-            )
-        vectors[space] = _vector(encoder, states[space.layer], kept, space, floor)[: len(batch.rows)]
-    return {space: vector.cpu().numpy() for space, vector in vectors.items()}
+    return {
+        space: _pooled(
+            states[space.layer], _kept(tokens, rows, batch.length, space, padded=batch.padded), space
+        )[: len(batch.rows)]
+        for space in spaces
+    }
+
+
+def _kept(
+    tokens: Tokens, rows: NDArray[np.int64], length: int, space: Space, *, padded: bool
+) -> NDArray[np.bool_] | None:
+    """Which tokens of some sequences are pooled, ``(rows, length)``; None for all, where nothing is padded."""
+    if not padded and space.special_tokens:
+        return None
+    places = tokens.starts[rows][:, None] + np.arange(length)
+    inside: NDArray[np.bool_] = places < tokens.starts[rows + 1][:, None]
+    if space.special_tokens or space.pooling == "cls":
+        return inside
+    return _without_special(inside, tokens.special[np.minimum(places, len(tokens.ids) - 1)])
 
 
 def filled(batch: batching.Batch, device: torch.device) -> NDArray[np.int64]:
@@ -260,14 +322,19 @@ def _without_special(inside: NDArray[np.bool_], special: NDArray[np.bool_]) -> N
     return np.where(content.any(axis=1, keepdims=True), content, inside)
 
 
-def _vector(
-    encoder: Encoder, state: Tensor, kept: NDArray[np.bool_] | None, space: Space, floor: int
-) -> Tensor:
+def _pooled(state: Tensor, kept: NDArray[np.bool_] | None, space: Space) -> Tensor:
     with torch.inference_mode():
         mask = torch.from_numpy(kept).to(state.device) if kept is not None else None
-        pooled = pool(state.float(), mask, space.pooling)
+        return pool(state.float(), mask, space.pooling)
+
+
+def _finished(encoder: Encoder, pooled: Tensor, space: Space) -> Tensor:
+    """Pooled vectors behind the dense layers, which the last layer alone has, and of length 1 where that is asked for."""
+    with torch.inference_mode():
         if space.layer == encoder.depth and len(encoder.dense.state_dict()):
-            copies = torch.arange(max(len(pooled), floor), device=pooled.device) % len(pooled)
+            least = encoder.packer.most if encoder.packer is not None else 0
+            least = max(len(pooled), least, least_rows(encoder.device))
+            copies = torch.arange(least, device=pooled.device) % len(pooled)
             pooled = encoder.dense(pooled[copies])[: len(pooled)]
         return torch.nn.functional.normalize(pooled, dim=-1) if space.normalise else pooled
 

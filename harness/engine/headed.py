@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,10 @@ from transformers import (
 )
 
 from harness.checkpoints import Checkpoint, tensor_shapes
+from harness.engine import proving
 from harness.engine.adapting import RowReader, encoder_of, prepare, row_reader
 from harness.engine.load import DTYPES, check_vocabulary, config_of, plain_model, quiet
+from harness.engine.packed import Packer
 from harness.engine.tokenizer import SubwordTokenizer
 from harness.errors import ModelError
 from harness.formats.base import Head
@@ -61,6 +63,7 @@ class Headed:
         device: Where the module is; ``dtype`` that of its weights.
         name: For messages.
         row_reader: Tells the model with which of its parts to read each row, None for a model without parts for languages.
+        packer: Makes rows without padding and runs them, None for a model that must be padded.
     """
 
     module: nn.Module
@@ -70,6 +73,7 @@ class Headed:
     dtype: torch.dtype
     name: str
     row_reader: RowReader | None = None
+    packer: Packer | None = None
 
     @property
     def encoder(self) -> Any:
@@ -226,7 +230,7 @@ def open_headed(
         else:
             model = _open_published(checkpoint, head, DTYPES[dtype])
             module = Published(model, head, order, decoder=checkpoint.decoder)
-        return headed_of(checkpoint, head, module.to(device).eval(), device, DTYPES[dtype])
+        return with_packer(headed_of(checkpoint, head, module.to(device).eval(), device, DTYPES[dtype]))
 
 
 def check_head(checkpoint: Checkpoint, head: Head) -> None:
@@ -314,6 +318,18 @@ def headed_of(
         name=checkpoint.name,
         row_reader=row_reader(checkpoint, module),
     )
+
+
+def with_packer(headed: Headed) -> Headed:
+    """The same model with what runs it without padding, if it can be run so; for predicting, as training is padded."""
+    module: Any = headed.module
+    packer = proving.packer(
+        module.base,
+        lambda ids, kinds: [module(ids, None, kinds)],
+        pooled=headed.head.kind in ("pooled", "choice"),
+        segments=headed.tokenizer.template.segments,
+    )
+    return replace(headed, packer=packer)
 
 
 def _segments(checkpoint: Checkpoint) -> bool:

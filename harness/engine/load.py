@@ -11,6 +11,7 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,9 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoModelForQuestionAnswering, AutoTokenizer
 
 from harness.checkpoints import Checkpoint
+from harness.engine import proving
 from harness.engine.adapting import RowReader, encoder_of, prepare, row_reader
+from harness.engine.packed import Packer
 from harness.errors import ModelError, UsageError
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -41,6 +44,7 @@ class Encoder:
         depth: Number of blocks.
         hidden_size: Of a hidden state.
         row_reader: Tells the model with which of its parts to read each row, None for a model without parts for languages.
+        packer: Makes rows without padding and runs them, None for a model that must be padded.
     """
 
     checkpoint: Checkpoint
@@ -53,6 +57,7 @@ class Encoder:
     depth: int
     hidden_size: int
     row_reader: RowReader | None = None
+    packer: Packer | None = None
 
     def dimension(self, layer: int) -> int:
         """Length of a pooled vector of a layer."""
@@ -155,6 +160,7 @@ def load_encoder(checkpoint: Checkpoint, *, device: str, dtype: str) -> Encoder:
             depth=depth,
             hidden_size=int(hidden[-1].shape[-1]),
             row_reader=row_reader(checkpoint, model),
+            packer=proving.packer(model, partial(_all_states, model)),
         )
 
 
@@ -259,6 +265,11 @@ def _probe(checkpoint: Checkpoint, model: nn.Module, depth: int) -> tuple[Tensor
             f"{checkpoint.folder}: gives {len(hidden)} hidden states where config.json promises {depth + 1}"
         )
     return (*hidden[:-1], output.last_hidden_state)
+
+
+def _all_states(model: nn.Module, ids: Tensor, _segments: Tensor | None) -> list[Tensor]:
+    output: Any = model(input_ids=ids, output_hidden_states=True)
+    return [*output.hidden_states[:-1], output.last_hidden_state]
 
 
 def _probe_input(model: nn.Module) -> dict[str, Tensor]:

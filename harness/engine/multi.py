@@ -265,9 +265,8 @@ def _open_beside(
             ordered = Published(module.model, head, order, decoder=checkpoint.decoder)
         elif type(module) is Own:
             module.reorder(order)
-        return single.headed_of(
-            checkpoint, head, ordered.to(DTYPES[dtype]).to(device).eval(), device, DTYPES[dtype]
-        )
+        ordered = ordered.to(DTYPES[dtype]).to(device).eval()
+        return single.with_packer(single.headed_of(checkpoint, head, ordered, device, DTYPES[dtype]))
 
 
 def save_heads(heads: Heads, tasks: Mapping[Head, Sequence[str]], source: Checkpoint, folder: Path) -> None:

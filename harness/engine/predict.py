@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -17,7 +17,9 @@ from torch import Tensor
 
 from harness.engine import batching
 from harness.engine.embed import Work, filled
+from harness.engine.fetching import Fetched, one_late
 from harness.engine.headed import Headed
+from harness.engine.packed import batches_of
 from harness.engine.ranks import ALONE, Ranks
 from harness.errors import ModelError
 from harness.formats.base import Reader
@@ -66,56 +68,95 @@ class Predictor:
         reader = self.headed.row_reader
         parts = [reader.languages.number(entry.language) if reader is not None else 0 for entry in asked]
         flat = _Flat.of([entry.rows for entry in asked], parts)
-        batches = list(self._batches(flat))
-        with contextlib.closing(
-            self.ranks.in_turn(batches, lambda batch: self._finite_scores(batch, flat))
-        ) as done:
+        with contextlib.closing(self._made(list(self._batches(flat)), flat)) as done:
             for batch, scores in done:
-                for number, chosen, places in flat.askers(batch.rows):
-                    asked[number].reader.take(chosen, scores[places])
+                for places, found in self._read(batch, scores, flat):
+                    for number, chosen, own in flat.askers(batch.rows[places]):
+                        asked[number].reader.take(chosen, found[own])
                 tell(len(batch.rows))
 
-    def _finite_scores(self, batch: batching.Batch, flat: _Flat) -> NDArray[np.float32]:
-        scores = self._scores(batch, flat)
-        if not np.isfinite(scores).all():
-            dtype = str(self.headed.dtype).removeprefix("torch.")
-            raise ModelError(
-                f"{self.headed.name}: scores are NaN or infinite in {dtype}; try --dtype float32, and check the "
-                "weights if that does not help"
-            )
-        return scores
+    def _made(
+        self, batches: Sequence[batching.Batch], flat: _Flat
+    ) -> Generator[tuple[batching.Batch, NDArray[np.float32]]]:
+        """Batches and their scores, each rank's share computed there; the first rank gets them all."""
+        if self.ranks.size == 1:
+            for batch, fetched in one_late(self._computed(batches, flat)):
+                yield batch, fetched.array()
+            return
+        with contextlib.closing(self.ranks.in_turn(batches, lambda batch: self._whole(batch, flat))) as done:
+            yield from done
+
+    def _whole(self, batch: batching.Batch, flat: _Flat) -> NDArray[np.float32]:
+        """Scores of one batch; the halves of one that did not fit are put together again."""
+        parts = [fetched.array() for _, fetched in self._computed([batch], flat)]
+        # Scores of packed tokens are one row of all of them.
+        return np.concatenate(parts, axis=1 if batch.packed and parts[0].ndim == 3 else 0)
+
+    def _computed(
+        self, batches: Sequence[batching.Batch], flat: _Flat
+    ) -> Iterator[tuple[batching.Batch, Fetched]]:
+        """Batches, or their halves in order, and their scores, which a device may still be computing."""
+        waiting = list(reversed(batches))
+        while waiting:
+            batch = waiting.pop()
+            scores = self._launched(batch, flat)
+            if scores is None:
+                waiting += reversed(batch.halves())
+                continue
+            self.work.batches += 1
+            self.work.sequences += len(batch.rows)
+            self.work.tokens += int(flat.lengths[batch.rows].sum())
+            self.work.padded_tokens += self._tokens(batch, flat)
+            yield batch, scores
 
     def _batches(self, flat: _Flat) -> Iterator[batching.Batch]:
-        exact = 64 if self.headed.device.type == "cpu" else 0
         for part in np.unique(flat.parts).tolist():
             mine = np.flatnonzero(flat.parts == part)
-            for batch in batching.plan(flat.lengths[mine], self.batch_tokens, exact=exact):
-                yield batching.Batch(rows=mine[batch.rows], length=batch.length, padded=batch.padded)
+            for batch in batches_of(
+                self.headed.packer, flat.lengths[mine], self.batch_tokens, self.headed.device
+            ):
+                yield replace(batch, rows=mine[batch.rows])
 
-    def _scores(self, batch: batching.Batch, flat: _Flat) -> NDArray[np.float32]:
+    def _launched(self, batch: batching.Batch, flat: _Flat) -> Fetched | None:
+        """Scores of a batch, None where it must be halved for want of memory."""
         try:
-            scores = _forward(self.headed, batch, flat)
+            return Fetched((_packed if batch.packed else _padded)(self.headed, batch, flat))
         except torch.OutOfMemoryError as error:
             if len(batch.rows) == 1:
                 raise ModelError(
                     f"one row of {int(flat.lengths[batch.rows[0]])} tokens does not fit the memory of {self.headed.device}; use a "
                     "smaller --max-length or another device"
                 ) from error
-            scores = None
-        if scores is None:
-            torch.cuda.empty_cache()
-            self.work.halved += 1
-            middle = len(batch.rows) // 2
-            halves = [
-                batching.Batch(rows=rows, length=batch.length, padded=batch.padded)
-                for rows in (batch.rows[:middle], batch.rows[middle:])
-            ]
-            return np.concatenate([self._scores(half, flat) for half in halves])
-        self.work.batches += 1
-        self.work.sequences += len(batch.rows)
-        self.work.tokens += int(flat.lengths[batch.rows].sum())
-        self.work.padded_tokens += batch.length * len(batch.rows)
-        return scores
+        torch.cuda.empty_cache()
+        self.work.halved += 1
+        return None
+
+    def _tokens(self, batch: batching.Batch, flat: _Flat) -> int:
+        """Tokens that went through the model for a batch, padding or filling included."""
+        if batch.packed and self.headed.packer is not None:
+            return self.headed.packer.size(int(flat.lengths[batch.rows].sum()))
+        return batch.length * len(batch.rows)
+
+    def _read(
+        self, batch: batching.Batch, scores: NDArray[np.float32], flat: _Flat
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+        """Places in a batch with their scores: all at once, or equally long ones together where a head scores tokens."""
+        if not np.isfinite(scores).all():
+            dtype = str(self.headed.dtype).removeprefix("torch.")
+            raise ModelError(
+                f"{self.headed.name}: scores are NaN or infinite in {dtype}; try --dtype float32, and check the "
+                "weights if that does not help"
+            )
+        places = np.arange(len(batch.rows))
+        if not batch.packed or scores.ndim == 2:
+            yield places, scores[: len(places)]
+            return
+        begin = 0
+        lengths = flat.lengths[batch.rows]
+        for group in np.split(places, np.flatnonzero(np.diff(lengths)) + 1):
+            end = begin + int(lengths[group].sum())
+            yield group, scores[0, begin:end].reshape(len(group), -1, scores.shape[-1])
+            begin = end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,12 +224,22 @@ class _Flat:
         ]
 
 
-def _forward(headed: Headed, batch: batching.Batch, flat: _Flat) -> NDArray[np.float32]:
-    """One pass over a batch, float32, ``(rows, size)`` or ``(rows, length, size)``."""
+def _padded(headed: Headed, batch: batching.Batch, flat: _Flat) -> Tensor:
+    """One pass over a batch of equal padded lengths, float32, ``(rows, size)`` or ``(rows, length, size)``."""
     rows = filled(batch, headed.device)
     inputs = gather(flat.ids, flat.segments, flat.starts, rows, batch.length, headed, masked=batch.padded)
     with torch.inference_mode(), reading(headed, flat.parts[rows]):
-        scores: NDArray[np.float32] = headed.module(*inputs)[: len(batch.rows)].cpu().numpy()
+        scores: Tensor = headed.module(*inputs)[: len(batch.rows)]
+    return scores
+
+
+def _packed(headed: Headed, batch: batching.Batch, flat: _Flat) -> Tensor:
+    """One pass over sequences in one row, float32, ``(at least sequences, size)`` or ``(1, at least tokens, size)``."""
+    assert headed.packer is not None
+    segments = flat.segments if headed.tokenizer.template.segments else None
+    row = headed.packer.row(flat.ids, flat.starts, batch.rows, headed.device, segments)
+    with torch.inference_mode(), reading(headed, flat.parts[batch.rows[:1]]), headed.packer.running(row):
+        scores: Tensor = headed.module(row.ids, None, row.segments)
     return scores
 
 

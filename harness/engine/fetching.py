@@ -1,0 +1,41 @@
+"""What a device computes, taken from it one batch late, so that it need not wait for the host. Knows tensors only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+_T = TypeVar("_T")
+
+
+class Fetched:
+    """A tensor on its way to the host: the copy is queued behind what computes it, and waited for when it is read."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self._host, self._there = tensor, None
+        if tensor.device.type == "cuda":
+            stream: Any = torch.cuda.current_stream(tensor.device)
+            self._host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+            self._host.copy_(tensor, non_blocking=True)
+            self._there = stream.record_event()
+
+    def array(self) -> NDArray[np.float32]:
+        """The values, once they are there."""
+        if self._there is not None:
+            self._there.synchronize()
+        values: NDArray[np.float32] = self._host.numpy()
+        return values
+
+
+def one_late(made: Iterable[_T]) -> Iterator[_T]:
+    """The same values, each given only when the next one has been made, or there is none."""
+    waiting: list[_T] = []
+    for value in made:
+        yield from waiting
+        waiting = [value]
+    yield from waiting

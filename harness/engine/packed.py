@@ -1,0 +1,327 @@
+"""Padding-free passes: sequences of any lengths behind one another in one row, through a model's own modules.
+
+All tokens of a batch are one matrix for everything that works on tokens alone; attention, registered with transformers,
+stays within each sequence: group by group of equally long ones, or by torch's kernel for such rows in half precision on
+CUDA. On a CPU a row has one of few constant lengths, filled up behind the sequences, so that a matrix product has the same
+shape, and rounds alike, in whatever company a sequence is. Knows modules and arrays of tokens; knows no head, task or text.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from transformers import AttentionInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+from harness.engine import batching
+
+NAME = "harness_packed"
+# Tokens of a full row on a CPU, and of shorter ones for what is left over, where they are shown to round alike.
+ROOM = 2_048
+_SHORTER = (256, 512, 1_024)
+# A row of a CPU has at most this share of its tokens as sequences: as many rows has what is behind a pooled head.
+_HEADS = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """Where sequences lie in a row.
+
+    Attributes:
+        groups: Number and length of equally long sequences, in the order in which they lie there.
+        total: Tokens of the row; those behind the last sequence are filling.
+        borders: Of sequences, int32, shape ``(sequences + 1,)``, where CUDA's kernel wants them.
+    """
+
+    groups: tuple[tuple[int, int], ...]
+    total: int
+    borders: Tensor | None = None
+
+    @property
+    def sequences(self) -> int:
+        """How many there are."""
+        return sum(count for count, _ in self.groups)
+
+    def parts(self, row: Tensor) -> Iterator[Tensor]:
+        """Each group of a tensor of shape ``(total, …)``, as ``(count, length, …)``."""
+        begin = 0
+        for count, length in self.groups:
+            yield row[begin : begin + count * length].unflatten(0, (count, length))
+            begin += count * length
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """Sequences in one row, ready for a model; tensors of shape ``(1, total)``."""
+
+    layout: Layout
+    ids: Tensor
+    positions: Tensor
+    segments: Tensor | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Packer:
+    """How rows are made for a model, and how it runs them; what :func:`harness.engine.proving.packer` has proven.
+
+    Attributes:
+        base: The encoder, which takes ids and gives states.
+        counts_from: The padding id where positions are counted from behind it, padding itself not (RoBERTa's way); None
+            where they are counted from 0.
+        pooled: What a head sees of each sequence, ``first`` its first token's state or ``mean`` that of all; empty where it
+            sees all tokens.
+        sizes: Lengths of rows that round alike, ascending; empty where no filling is needed.
+    """
+
+    base: nn.Module
+    counts_from: int | None
+    pooled: str = ""
+    sizes: tuple[int, ...] = ()
+
+    def room(self, budget: int) -> int:
+        """Tokens that a row takes at most, under a budget of tokens per batch."""
+        return min(budget, self.sizes[-1]) if self.sizes else budget
+
+    @property
+    def most(self) -> int:
+        """Sequences that a row takes at most."""
+        return self.sizes[-1] // _HEADS if self.sizes else sys.maxsize
+
+    def size(self, tokens: int) -> int:
+        """Length of the row for so many tokens; one sequence that is longer than every row has a row of its own."""
+        return next((size for size in self.sizes if size >= tokens), tokens)
+
+    def row(
+        self,
+        ids: NDArray[np.int32],
+        starts: NDArray[np.int64],
+        chosen: NDArray[np.int64],
+        device: torch.device,
+        segments: NDArray[np.uint8] | None = None,
+    ) -> Row:
+        """Some sequences of a flat array behind one another.
+
+        Args:
+            ids: Of all sequences, shape ``(tokens,)``; ``segments`` alike.
+            starts: Where each begins, and the end, shape ``(sequences + 1,)``.
+            chosen: Their numbers, equally long ones side by side.
+            device: Where the model is.
+        """
+        lengths = starts[chosen + 1] - starts[chosen]
+        ends = np.cumsum(lengths)
+        tokens = int(ends[-1])
+        places = np.repeat(starts[chosen] - (ends - lengths), lengths) + np.arange(tokens)
+        filling = self.size(tokens) - tokens
+        own = ids[places].astype(np.int64)
+        positions = _positions(own, lengths, self.counts_from)
+        flat = [own, positions, *([] if segments is None else [segments[places].astype(np.int64)])]
+        # Filling repeats the first token: whatever it is, ids and positions are such that the model has.
+        tensors = [_sent(np.concatenate([part, np.repeat(part[:1], filling)])[None], device) for part in flat]
+        borders = np.concatenate([[0], ends]).astype(np.int32)
+        layout = Layout(
+            groups=tuple((len(list(group)), length) for length, group in itertools.groupby(lengths.tolist())),
+            total=tokens + filling,
+            borders=_sent(borders, device) if device.type == "cuda" else None,
+        )
+        return Row(
+            layout=layout,
+            ids=tensors[0],
+            positions=tensors[1],
+            segments=None if segments is None else tensors[2],
+        )
+
+    @contextlib.contextmanager
+    def running(self, row: Row) -> Iterator[None]:
+        """Within, whatever runs the base on the row's ids keeps its sequences apart; the head sees one state of each."""
+        register()
+        config: Any = self.base.config
+        usual = config._attn_implementation
+
+        def told(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            return args, {**kwargs, "position_ids": row.positions, "layout": row.layout}
+
+        handles = [self.base.register_forward_pre_hook(told, with_kwargs=True)]
+        if self.pooled:
+            handles += self._gathering(row.layout)
+        config._attn_implementation = NAME
+        try:
+            yield
+        finally:
+            config._attn_implementation = usual
+            for handle in handles:
+                handle.remove()
+
+    def _gathering(self, layout: Layout) -> list[Any]:
+        """Hooks by which the states of a row become one state of each sequence, before a pooler and behind the encoder."""
+
+        def before(_module: nn.Module, args: tuple[Any, ...]) -> Any:
+            return (self._one(args[0], layout), *args[1:])
+
+        def behind(_module: nn.Module, _args: tuple[Any, ...], output: Any) -> Any:
+            output.last_hidden_state = self._one(output.last_hidden_state, layout)
+            return output
+
+        handles: list[Any] = [self.base.register_forward_hook(behind)]
+        pooler = getattr(self.base, "pooler", None)
+        if pooler is not None:
+            handles.append(pooler.register_forward_pre_hook(before))
+        return handles
+
+    def _one(self, states: Tensor, layout: Layout) -> Tensor:
+        """States of a row, ``(1, total, size)``, to one of each sequence, ``(sequences, 1, size)``; a CPU's filled up."""
+        parts = layout.parts(states[0])
+        if self.pooled == "first":
+            found = torch.cat([part[:, 0] for part in parts])
+        else:
+            found = torch.cat([part.sum(dim=1) / part.shape[1] for part in parts])
+        return self.filled(found)[:, None]
+
+    def filled(self, vectors: Tensor) -> Tensor:
+        """Vectors of sequences with copies of them up to what every matrix product behind them has on a CPU."""
+        if not self.sizes:
+            return vectors
+        return vectors[torch.arange(max(len(vectors), self.most), device=vectors.device) % len(vectors)]
+
+
+def _positions(
+    ids: NDArray[np.int64], lengths: NDArray[np.int64], counts_from: int | None
+) -> NDArray[np.int64]:
+    begins = np.cumsum(lengths) - lengths
+    if counts_from is None:
+        return np.arange(len(ids)) - np.repeat(begins, lengths)
+    counted = ids != counts_from
+    behind = np.cumsum(counted)
+    before = behind[begins] - counted[begins]
+    return np.where(counted, behind - np.repeat(before, lengths), 0) + counts_from
+
+
+def _sent(array: NDArray[Any], device: torch.device) -> Tensor:
+    """An array on a device, without waiting for the copy."""
+    tensor = torch.from_numpy(np.ascontiguousarray(array))
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
+
+
+def register() -> None:
+    """Make the attention known to transformers; it asks for no mask, as none is registered under this name."""
+    AttentionInterface.register(NAME, attention)
+
+
+def attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    layout: Layout,
+    **more: Any,
+) -> tuple[Tensor, None]:
+    """Attention within each sequence of a row.
+
+    Args:
+        module: Whose attention it is; says ``is_causal`` where ``more`` does not.
+        query: Shape ``(1, heads, total, size)``; ``key`` and ``value`` alike, perhaps with fewer heads.
+        attention_mask: None.
+        layout: Of the row.
+        more: What transformers hands its own functions: ``scaling``, ``sliding_window`` …
+
+    Returns:
+        Shape ``(1, total, heads, size)``, zeros in the filling; no weights.
+    """
+    if layout.borders is not None and query.dtype in (torch.float16, torch.bfloat16):
+        return _by_kernel(module, (query, key, value), layout, more), None
+    rows = [tensor[0].transpose(0, 1) for tensor in (query, key, value)]
+    parts = []
+    for own in zip(*map(layout.parts, rows), strict=True):
+        group = [part.transpose(1, 2) for part in own]
+        mask = _window(own[0].shape[1], _reach(more), _causal(module, more), query.device)
+        found, _ = sdpa_attention_forward(module, group[0], group[1], group[2], mask, **more)
+        parts.append(found.flatten(0, 1))
+    filling = layout.total - sum(map(len, parts))
+    if filling:
+        parts.append(parts[0].new_zeros((filling, *parts[0].shape[1:])))
+    return torch.cat(parts)[None], None
+
+
+def _causal(module: nn.Module, more: dict[str, Any]) -> bool:
+    given = more.get("is_causal")
+    return bool(getattr(module, "is_causal", True) if given is None else given)
+
+
+def _reach(more: dict[str, Any]) -> int:
+    """How far from itself a token sees the nearest one that it no longer sees; 0 where it sees all."""
+    return int(more.get("sliding_window") or 0)
+
+
+def _window(length: int, reach: int, causal: bool, device: torch.device) -> Tensor | None:
+    """Which token sees which, bool, ``(1, 1, length, length)``; None where that needs no telling."""
+    if not reach or length <= reach:
+        return None
+    places = torch.arange(length, device=device)
+    apart = places[:, None] - places
+    seen = (apart >= 0) & (apart < reach) if causal else apart.abs() < reach
+    return seen[None, None]
+
+
+def _by_kernel(
+    module: nn.Module, tensors: tuple[Tensor, Tensor, Tensor], layout: Layout, more: dict[str, Any]
+) -> Tensor:
+    from torch.nn.attention.varlen import varlen_attn
+
+    query, key, value = (tensor[0].transpose(0, 1) for tensor in tensors)
+    causal, left = _causal(module, more), _reach(more) - 1
+    longest = max(length for _, length in layout.groups)
+    found: Any = varlen_attn(
+        query,
+        key,
+        value,
+        layout.borders,  # type: ignore[arg-type]
+        layout.borders,
+        longest,
+        longest,
+        scale=more.get("scaling"),
+        window_size=(left, 0 if causal else left) if left >= 0 else (-1, 0 if causal else -1),
+        enable_gqa=query.shape[1] != key.shape[1],
+        # Sums are not split over blocks, so that a sequence's do not depend on the longest of its batch.
+        num_splits=1,
+    )
+    return found[None]  # type: ignore[no-any-return]
+
+
+def batches_of(
+    packer: Packer | None, lengths: NDArray[np.int64], budget: int, device: torch.device
+) -> list[batching.Batch]:
+    """Batches of sequences of these lengths: packed, or without a packer of equal padded lengths."""
+    if packer is not None:
+        return batching.pack(lengths, packer.room(budget), packer.most)
+    return batching.plan(lengths, budget, exact=64 if device.type == "cpu" else 0)
+
+
+def steady_sizes(module: nn.Module) -> tuple[int, ...]:
+    """Lengths of a row at which every linear layer of a module rounds as it does at :data:`ROOM`, which is the last.
+
+    Kernels choose blocks, and the order of sums, by the number of rows, threads and the dtype. Where a shorter row is
+    computed alike is seen by trying: each shape of layer once, on drawn numbers.
+    """
+    layers = {
+        (layer.in_features, layer.out_features, layer.weight.dtype): layer
+        for layer in module.modules()
+        if type(layer) is nn.Linear
+    }
+    generator = torch.Generator().manual_seed(0)
+    sizes = set(_SHORTER)
+    with torch.inference_mode():
+        for layer in layers.values():
+            rows = torch.randn(ROOM, layer.in_features, generator=generator).to(layer.weight.dtype)
+            whole = layer(rows[None])[0]
+            sizes = {size for size in sizes if torch.equal(layer(rows[None, :size])[0], whole[:size])}
+    return (*sorted(sizes), ROOM)

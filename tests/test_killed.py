@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -290,7 +291,8 @@ def test_commands_at_once_on_an_empty_cache_do_not_disturb_each_other(
         found = {path.replace(f"out-{number}/", "out/"): data for path, data in outputs(tmp_path, number)}
         assert found == whole, number
     log = (tmp_path / "log").read_text(encoding="utf-8")
-    assert log.count("training on ") == len(list(tmp_path.glob("home/checkpoints/*/training.json"))) == 3
+    trained = len(re.findall(r"^harness: (?:training|fine-tuning) on ", log, re.MULTILINE))
+    assert trained == len(list(tmp_path.glob("home/checkpoints/*/training.json"))) == 3
 
 
 def outputs(folder: Path, number: int) -> Iterator[tuple[str, bytes]]:

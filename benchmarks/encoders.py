@@ -70,7 +70,7 @@ def _told(what: str, turns: Mapping[str, Sequence[Turn]], dtype: str) -> Iterato
 
 def _distance(turns: Mapping[str, Sequence[Turn]], way: str) -> float:
     pairs = zip(turns[HARNESS][0].said["scores"], turns[way][0].said["scores"], strict=True)
-    return max(abs(one - other) for one, other in pairs)
+    return float(max(abs(one - other) for one, other in pairs))
 
 
 def prepare(case: Case) -> Ready:
@@ -128,7 +128,11 @@ def _headed(layers: int, dtype: Any) -> Any:
     )
     config.num_labels = 3
     head = Head(kind="pooled", labels=("a", "b", "c"))
-    module = Published(XLMRobertaForSequenceClassification(config), head, (0, 1, 2)).to(dtype).eval()
+    module = (
+        Published(XLMRobertaForSequenceClassification(config), head, (0, 1, 2), decoder=False)
+        .to(dtype)
+        .eval()
+    )
     # Any tokenizer without segments: the rows are ids already, of which it says the padding.
     tokenizer = SubwordTokenizer(
         AutoTokenizer.from_pretrained(str(Path(package).parent / "model")), segments=False

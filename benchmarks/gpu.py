@@ -152,10 +152,11 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _model(sizes: Mapping[str, int]) -> nn.Module:
+def _model(sizes: Mapping[str, Any]) -> nn.Module:
     torch.manual_seed(0)
     config = XLMRobertaConfig(**sizes, max_position_embeddings=514, type_vocab_size=1, pad_token_id=1)
-    return XLMRobertaModel(config, add_pooling_layer=False).eval()  # type: ignore[no-any-return]
+    model: nn.Module = XLMRobertaModel(config, add_pooling_layer=False)
+    return model.eval()
 
 
 def _seconds(work: Callable[[], Any], device: torch.device, repeats: int) -> float:
@@ -289,7 +290,8 @@ def _training(bench: Bench) -> None:
 
 def _vectors(count: int, size: int, seed: int) -> NDArray[np.float32]:
     drawn = np.random.default_rng(seed).standard_normal((count, size)).astype(np.float32)
-    return drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+    unit: NDArray[np.float32] = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+    return unit
 
 
 def _search(bench: Bench) -> None:

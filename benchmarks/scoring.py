@@ -65,7 +65,7 @@ def rows(options: Namespace) -> Iterator[Row]:
         cases = {way: {**case, "way": way} for way in ("harness", usual[name])}
         turns = in_turn(__file__, cases, options.rounds, warm={"size": 200})
         values = [[turn.said for turn in turns[way]] for way in cases]
-        if not np.allclose(*values, rtol=1e-9):
+        if not np.allclose(values[0], values[1], rtol=1e-9):
             raise SystemExit(f"{what}: the two sides disagree: {values}")
         goal = None if name == "margins" else Goal(least=10)
         note = f"the same value, {values[0][-1]:.6f}"

@@ -60,7 +60,7 @@ def carry_out(order: dict[str, Any]) -> None:
         os.dup2(target, descriptor)
     # Workers are forks too, or every one of them would load torch anew.
     fork = multiprocessing.get_context("fork")
-    multiprocessing.get_context = lambda method=None: fork  # type: ignore[assignment,misc]
+    multiprocessing.get_context = lambda method=None: fork  # type: ignore[assignment]
     sys.addaudithook(counter(order))
     code = 70
     try:

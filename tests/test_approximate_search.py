@@ -20,7 +20,8 @@ def _clustered(
     vectors = middle[generator.integers(0, centres, rows)] + 0.4 * generator.standard_normal(
         (rows, dimension)
     )
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    unit: search.Vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    return unit
 
 
 def _sharded(folder: Path, rows: search.Vectors, shards: int) -> Shards:

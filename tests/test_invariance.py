@@ -58,7 +58,7 @@ def evaluate(
     """Evaluates with further options, without the vectors of earlier evaluations; the outcome."""
     home = isolated()
     model = "sample" if request.param == "sample" else str(request.getfixturevalue("minilm"))
-    fixed = ("-m", model, "--data", "sample", "--device", "cpu")
+    fixed: tuple[str, ...] = ("-m", model, "--data", "sample", "--device", "cpu")
     fixed += tuple(part for text in HYPER for part in ("--hyper", text))
 
     def run(*options: str, tasks: str = TASKS, languages: str = LANGUAGES) -> dict[str, Any]:

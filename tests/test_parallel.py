@@ -162,10 +162,10 @@ def test_intermediate_training_in_two_processes_is_that_of_one(together: Togethe
         assert (second["task"], second["n"]) == (first["task"], first["n"])
     names = [path.relative_to(tmp_path / "one") for path in sorted((tmp_path / "one").rglob("*.safetensors"))]
     assert len(names) >= 3
-    for name in names:
-        first_state, second_state = load_file(tmp_path / "one" / name), load_file(tmp_path / "two" / name)
+    for path in names:
+        first_state, second_state = load_file(tmp_path / "one" / path), load_file(tmp_path / "two" / path)
         for key, value in first_state.items():
-            torch.testing.assert_close(second_state[key], value, atol=2e-4, rtol=1e-2, msg=f"{name} {key}")
+            torch.testing.assert_close(second_state[key], value, atol=2e-4, rtol=1e-2, msg=f"{path} {key}")
 
 
 @pytest.mark.full

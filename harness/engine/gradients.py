@@ -40,10 +40,10 @@ def sum_gradients(ranks: Ranks, parameters: Iterable[Tensor], value: float) -> f
     if small:
         together = torch.cat([grad.flatten() for grad in small])
         _add_up(ranks, together)
-        parts = together.split([grad.numel() for grad in small])
+        parts = torch.split(together, [grad.numel() for grad in small])
         for grad, part in zip(small, parts, strict=True):
             grad.copy_(part.view_as(grad))
-    return sum(struct.unpack("<d", entry[:8])[0] for entry in told)
+    return float(sum(struct.unpack("<d", entry[:8])[0] for entry in told))
 
 
 def _add_up(ranks: Ranks, tensor: Tensor) -> None:

@@ -114,7 +114,7 @@ class Ranks:
             raise failure
         if "kind" in told:
             raise _again(told, 0)
-        return value if self.first else told["value"]  # type: ignore[no-any-return,return-value]
+        return value if self.first else told["value"]  # type: ignore[return-value]
 
     def agree(self, what: str, value: object) -> None:
         """Make sure that all processes have the same JSON value; raises UsageError in all where they do not."""

@@ -18,8 +18,9 @@ from harness.engine.load import Encoder
 from harness.engine.ranks import ALONE, Ranks
 from harness.engine.tokens import Tokens
 from harness.engine.train import MICRO_TOKENS
-from harness.formats.base import Neighbours, Vectors
+from harness.formats.base import Vectors
 from harness.plan import Plan, Space
+from harness.search import Neighbours
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ Of each block only what may be among the ``k`` nearest of its row or of its colu
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,7 +35,8 @@ def sweep_dtype(device: str) -> torch.dtype:
     """bfloat16 where the device multiplies matrices of it in hardware, adding in float32; else float32."""
     if device.startswith("cuda"):
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    known = getattr(torch.cpu, "get_capabilities", dict)()
+    capabilities: Callable[[], dict[str, bool]] = getattr(torch.cpu, "get_capabilities", dict)
+    known = capabilities()
     return torch.bfloat16 if known.get("amx_bf16") or known.get("avx512_bf16") else torch.float32
 
 

@@ -58,23 +58,24 @@ def disturb(module: torch.nn.Module, asked: dict[str, Any], ranks: Ranks) -> Non
 def trainer_of(asked: dict[str, Any], ranks: Ranks) -> train.Trainer:
     """A training that follows from what is asked alone."""
     task = load_catalog(others=False).task(asked["task"])
-    assert isinstance(task.format, HeadFormat)
+    task_format = task.format
+    assert isinstance(task_format, HeadFormat)
     examples = sources.read(task, "en", "train", DataLocation(kind="sample")).examples[: asked["count"]]
     assert len(examples) == asked["count"]
     checkpoint = open_checkpoint(str(sample_checkpoint(home())))
     headed = new_headed(checkpoint, task.format.head, seed=1, device="cpu", dropout=asked["dropout"])
-    rows = task.format.encode(examples, headed.tokenizer, 40)
+    rows = task_format.encode(examples, headed.tokenizer, 40)
     lesson = Examples(
         headed=headed,
         rows=rows,
-        targets=task.format.targets(examples, rows),
+        targets=task_format.targets(examples, rows),
         batch_size=4,
         epochs=3,
     )
     predictor = Predictor(headed=headed, batch_tokens=64, ranks=ranks)
 
     def select() -> float:
-        reader = task.format.reader(examples, rows)  # type: ignore[union-attr]
+        reader = task_format.reader(examples, rows)
         predictor.run([Asked(rows=rows, reader=reader)])
         return ranks.from_first(lambda: float(len({str(v) for v in reader.predictions()[0].values})))
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias, overload
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,10 +33,8 @@ class Matrix(Protocol):
 
     def __len__(self) -> int: ...
 
-    @overload
-    def __getitem__(self, rows: slice, /) -> Vectors: ...
-    @overload
-    def __getitem__(self, rows: Indices, /) -> Vectors: ...
+    # Any, for NumPy's own overloads do not fit a slice or an array of numbers.
+    def __getitem__(self, rows: Any, /) -> Vectors: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +56,6 @@ class Shards:
     def __len__(self) -> int:
         return sum(len(part) for part in self.parts)
 
-    @overload
-    def __getitem__(self, rows: slice, /) -> Vectors: ...
-    @overload
-    def __getitem__(self, rows: Indices, /) -> Vectors: ...
     def __getitem__(self, rows: slice | Indices, /) -> Vectors:
         """Rows by slice or number, as an array of shape ``(rows, dimension)``."""
         starts = np.cumsum([0, *(len(part) for part in self.parts)])
@@ -100,10 +94,6 @@ class Chosen:
     def __len__(self) -> int:
         return len(self.numbers)
 
-    @overload
-    def __getitem__(self, rows: slice, /) -> Vectors: ...
-    @overload
-    def __getitem__(self, rows: Indices, /) -> Vectors: ...
     def __getitem__(self, rows: slice | Indices, /) -> Vectors:
         """Rows by slice or number, as an array of shape ``(rows, dimension)``."""
         return self.matrix[self.numbers[rows]]

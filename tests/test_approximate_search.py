@@ -111,7 +111,7 @@ def test_the_scratch_file_lies_where_it_is_told_and_goes_away(tmp_path: Path) ->
     generator = np.random.default_rng(5)
     queries, base = _clustered(generator, 50), _clustered(generator, 500)
     inverted_search(queries, base, 4, exact=Watching(), scratch=tmp_path)
-    assert set(seen) == {"lists"}
+    assert set(seen) == {"rows"}
     assert not list(tmp_path.iterdir())
 
 

@@ -153,16 +153,25 @@ def ray_is_installed() -> None:
         pytest.skip("Ray is not installed; pip install 'crosslingual-transfer-harness[ray]'")
 
 
+# A node waits half a minute for its agents to tell their ports, unless it is told the ports.
 CLUSTER = """
-import json, sys
+import json, socket, sys
 from ray.cluster_utils import Cluster
 
-store = 80 * 1024 * 1024
-cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": store, "include_dashboard": False})
-nodes = [cluster.add_node(num_cpus=1, object_store_memory=store) for _ in range(2)]
-print(json.dumps({"address": cluster.address, "raylets": [
-    node.all_processes["raylet"][0].process.pid for node in nodes
-]}), flush=True)
+AGENTS = ("metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port", "runtime_env_agent_port")
+
+def settings():
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in AGENTS]
+    ports = {name: given.getsockname()[1] for name, given in zip(AGENTS, sockets)}
+    for given in sockets:
+        given.close()
+    return {"object_store_memory": 80 * 1024 * 1024, **ports}
+
+head = {"num_cpus": 0, "include_dashboard": False, **settings()}
+cluster = Cluster(initialize_head=True, head_node_args=head)
+nodes = [cluster.add_node(num_cpus=1, **settings()) for _ in range(2)]
+raylets = [node.all_processes["raylet"][0].process.pid for node in nodes]
+print(json.dumps({"address": cluster.address, "raylets": raylets}), flush=True)
 sys.stdin.read()
 cluster.shutdown()
 """
@@ -177,6 +186,7 @@ def cluster(isolated: Callable[..., Path], tmp_path: Path) -> Iterator[Mapping[s
         "worker_niceness": "0",
         "prestart_worker_first_driver": "0",
         "raylet_start_wait_time_s": "900",
+        "agent_register_timeout_ms": "900000",
     }
     log = tmp_path / "cluster.log"
     with (

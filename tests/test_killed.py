@@ -102,13 +102,22 @@ def script(name: str, *arguments: object, threads: int = 1) -> subprocess.Popen[
 
 @contextmanager
 def opened(threads: int) -> Iterator[Nursery]:
-    process = script("nursery.py", threads=threads)
-    stdin, stdout = pipes(process)
-    assert stdout.readline() == "ready\n"
-    yield Nursery(process=process)
-    stdin.close()
-    assert process.wait(timeout=60) == 0
-    stdout.close()
+    with script("nursery.py", threads=threads) as process:
+        assert pipes(process)[1].readline() == "ready\n"
+        yield Nursery(process=process)
+
+
+@contextmanager
+def watched(folder: Path) -> Iterator[None]:
+    """Within, another process opens every file that appears below a folder; it must have met whole ones only."""
+    watcher = script("watcher.py", folder)
+    try:
+        yield
+    finally:
+        said, _ = watcher.communicate()
+    *complaints, files = said.strip().splitlines()
+    assert complaints == []
+    assert int(files) > 10
 
 
 @pytest.fixture(scope="module")
@@ -234,21 +243,17 @@ def assert_same_after(
 ) -> None:
     """Kill a command so many times in all, over trials of one to three kills each; a reader watches throughout."""
     draw = random.Random(f"{SEED} {name}")
-    watcher = script("watcher.py", folder)
     done = number = 0
-    while done < kills:
-        number += 1
-        trial = Trial(nursery=nursery, folder=place(folder / str(number), model), command=COMMANDS[name])
-        for _ in range(draw.randint(1, 3)):
-            trial.kill(draw, whole.events)
-        trial.finish(whole.content)
-        done += trial.kills
-        if number > 1:
-            shutil.rmtree(trial.folder, ignore_errors=True)
-    said, _ = watcher.communicate(timeout=120)
-    *complaints, files = said.strip().splitlines()
-    assert complaints == []
-    assert int(files) > 10
+    with watched(folder):
+        while done < kills:
+            number += 1
+            trial = Trial(nursery=nursery, folder=place(folder / str(number), model), command=COMMANDS[name])
+            for _ in range(draw.randint(1, 3)):
+                trial.kill(draw, whole.events)
+            trial.finish(whole.content)
+            done += trial.kills
+            if number > 1:
+                shutil.rmtree(trial.folder, ignore_errors=True)
 
 
 @pytest.mark.parametrize("name", ["eval", "multitask"])
@@ -280,12 +285,11 @@ def test_commands_at_once_on_an_empty_cache_do_not_disturb_each_other(
 ) -> None:
     """All of them want the sample model built, two of them the same trainings and vectors; one process trains each."""
     (tmp_path / "home").mkdir()
-    watcher = script("watcher.py", tmp_path)
     names = ("eval", "eval", "multitask", "multitask")
     commands = [f"{COMMANDS[name]}-{number}" for number, name in enumerate(names)]
-    assert nursery.together(tmp_path, commands) == [0] * 4, (tmp_path / "log").read_text(encoding="utf-8")
-    *complaints, _ = watcher.communicate(timeout=120)[0].strip().splitlines()
-    assert complaints == []
+    with watched(tmp_path):
+        codes = nursery.together(tmp_path, commands)
+    assert codes == [0] * 4, (tmp_path / "log").read_text(encoding="utf-8")
     for number, name in enumerate(names):
         whole = {path: data for path, data in undisturbed(name).content.items() if path.startswith("out/")}
         found = {path.replace(f"out-{number}/", "out/"): data for path, data in outputs(tmp_path, number)}

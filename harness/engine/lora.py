@@ -90,7 +90,9 @@ def adapt(encoder: Any, models: Sequence[nn.Module], *, rank: int, alpha: float 
         )
     total = sum(value.numel() for value in _distinct(models))
     factor = float(rank if alpha is None else alpha)
-    config = LoraConfig(r=rank, lora_alpha=factor, target_modules="|".join(map(re.escape, names)))
+    # peft says int, and takes the quotient.
+    kind: Any = LoraConfig
+    config = kind(r=rank, lora_alpha=factor, target_modules="|".join(map(re.escape, names)))
     whole = {name for name, value in encoder.named_parameters() if value.requires_grad and _of_the_head(name)}
     device = next(encoder.parameters()).device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):

@@ -11,7 +11,7 @@ import json
 import os
 import platform
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -46,6 +46,7 @@ class Errand:
         cache: HARNESS_HOME, absolute.
         mark: What the file ``.identity`` says there.
         folder: In which the command was given.
+        settings: Environment variables that the cell should find.
         version: Of the harness that asks.
     """
 
@@ -56,6 +57,7 @@ class Errand:
     cache: Path
     mark: str
     folder: Path
+    settings: Mapping[str, str]
     version: str
 
 
@@ -81,13 +83,15 @@ def errand(job: Job, *, device: str, threads: int | None, name: str) -> Errand:
         cache=cache,
         mark=_mark_of(cache),
         folder=Path.cwd(),
+        settings=_settings(cache, threads),
         version=version(),
     )
 
 
-def settings() -> dict[str, str]:
-    """The environment variables that a cell should find where it is carried out."""
-    return {name: value for name, value in os.environ.items() if name.startswith(_SETTINGS)}
+def _settings(cache: Path, threads: int | None) -> dict[str, str]:
+    found = {name: value for name, value in os.environ.items() if name.startswith(_SETTINGS)}
+    found["HARNESS_HOME"] = str(cache)
+    return found if threads is None else {**found, "OMP_NUM_THREADS": str(threads)}
 
 
 def version() -> str:
@@ -126,7 +130,8 @@ def carry_out(errand: Errand) -> Ended:
         ended = Ended(status="failed", error=missing, stops=True)
     else:
         os.chdir(errand.folder)
-        os.environ["HARNESS_HOME"] = str(errand.cache)
+        # Torch, transformers and the hub read these when they are loaded, and a new process has none of them.
+        os.environ.update(errand.settings)
         ended = _done(errand)
     if errand.told.exists():
         say(errand.told, ("ended", asdict(ended)))

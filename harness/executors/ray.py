@@ -167,10 +167,8 @@ def _submit(ray: Any, share: _Share, job: Job, attempt: int, tasks: dict[Any, _T
     errand = afar.errand(
         job, device="cuda" if share.gpus else "cpu", threads=share.cores, name=f"ray-{attempt}.told"
     )
-    # Libraries read the number of threads when they are loaded.
     remote = ray.remote(num_cpus=share.cores, num_gpus=share.gpus, max_retries=0)(_work)
-    environment = {**afar.settings(), "OMP_NUM_THREADS": str(share.cores)}
-    ref = remote.options(runtime_env={"env_vars": environment}, name=job.cell.title).remote(errand)
+    ref = remote.options(name=job.cell.title).remote(errand)
     tasks[ref] = _Task(job=job, attempt=attempt, ear=afar.Ear(job=job, path=errand.told))
 
 

@@ -65,13 +65,14 @@ def faiss_knn(queries: Matrix, base: Matrix, k: int) -> tuple[NDArray[np.float32
         for low, part in blocks(base, _BASE_BLOCK):
             block = np.ascontiguousarray(part, dtype=np.float32)
             found, where = faiss.knn(asked, block, min(k, len(block)), metric=faiss.METRIC_INNER_PRODUCT)
-            best, rows = _merged(np.hstack([best, found]), np.hstack([rows, where + low]), k)
+            best, rows = merged(np.hstack([best, found]), np.hstack([rows, where + low]), k)
         scores[start : start + len(asked)] = best
         indices[start : start + len(asked)] = rows
     return scores, indices
 
 
-def _merged(scores: NDArray[np.float32], rows: Indices, k: int) -> tuple[NDArray[np.float32], Indices]:
+def merged(scores: NDArray[np.float32], rows: Indices, k: int) -> tuple[NDArray[np.float32], Indices]:
+    """The best ``k`` of each line."""
     order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
     return np.take_along_axis(scores, order, axis=1), np.take_along_axis(rows, order, axis=1)
 

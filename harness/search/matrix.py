@@ -33,7 +33,7 @@ class Matrix(Protocol):
 
     def __len__(self) -> int: ...
 
-    # Any, for the overloads of NumPy's own arrays say more than a slice or row numbers.
+    # Any, for NumPy's own overloads do not fit a slice or an array of numbers.
     def __getitem__(self, rows: Any, /) -> Vectors: ...
 
 

@@ -252,6 +252,13 @@ def test_gpu_runs_its_code_on_a_cpu_and_its_checks_hold() -> None:
     assert any(line[:3] == ["all", "test", "sets"] for line in lines)
 
 
+@pytest.mark.full
+def test_packing_compares_four_ways_that_agree() -> None:
+    lines = table("packing.py", "--rows", "40", "--layers", "1", "--repeats", "1")
+    ways = [line[0] for line in lines if line[:1] in (["plain"], ["sorted"], ["padded"], ["packed"])]
+    assert ways == 4 * ["plain", "sorted", "padded", "packed"]
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
 def test_gpu_says_where_there_is_none() -> None:
     (line,) = printed("gpu.py")

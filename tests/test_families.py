@@ -30,7 +30,7 @@ from harness.checkpoints import (
     tensor_shapes,
 )
 from harness.engine.embed import Embedder, open_stores
-from harness.engine.headed import Headed, new_headed, open_headed, save_headed
+from harness.engine.headed import Headed, new_headed, open_headed, save_headed, with_packer
 from harness.engine.lessons import Examples
 from harness.engine.load import hidden_states, load_encoder
 from harness.engine.multi import open_answering, open_heads, save_heads
@@ -181,7 +181,8 @@ def trained(checkpoint: Checkpoint, lesson: Lesson, folder: Path) -> tuple[Heade
     assert any(not torch.equal(before[name], value) for name, value in headed.module.named_parameters())
     (folder / "saved").mkdir()
     save_headed(headed, checkpoint, folder / "saved")
-    return headed, opened(str(folder / "saved"))
+    # What is opened is run without padding where that is proven, so what was trained is too.
+    return with_packer(headed), opened(str(folder / "saved"))
 
 
 def reopened(saved: Checkpoint, lesson: Lesson) -> Headed:

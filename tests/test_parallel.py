@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -21,6 +22,8 @@ COMMAND = Path(__file__).parent / "programs" / "command.py"
 HYPER = ("max_steps=3", "batch_size=4", "learning_rate=1e-3", "warmup=0", "select=last")
 SAMPLE = ("--data", "sample", "--device", "cpu")
 EVAL = ("eval", "-m", "sample", *SAMPLE, *(part for pair in HYPER for part in ("--hyper", pair)))
+# The sample is one batch otherwise, and the second process would have nothing to do.
+SMALL_BATCHES = ("-b", "64")
 TASKS = ("-t", "xnli,panx,tatoeba", "-l", "de,sw")
 Together = Callable[..., Any]
 
@@ -62,7 +65,7 @@ def test_two_processes_give_the_records_of_one(
     """Retrieval, sentences and tags, in blocks of a few examples; the first process speaks, both end alike."""
     home = homes(tmp_path / "home")
     first, second = together(
-        COMMAND, '{"block": 7}', *EVAL, *TASKS, "-o", home / "two", HARNESS_HOME=str(home)
+        COMMAND, '{"block": 7}', *EVAL, *TASKS, *SMALL_BATCHES, "-o", home / "two", HARNESS_HOME=str(home)
     )
     assert (first.code, second.code) == (0, 0), first.err + second.err
     assert content(home / "two") == content(home / "one")
@@ -81,7 +84,8 @@ def test_what_fails_in_one_process_fails_in_the_run(
 ) -> None:
     """The units whose batches it could not run; retrieval and what was done before stay."""
     home = homes(tmp_path / "home")
-    done = together(COMMAND, '{"broken": 1}', *EVAL, *TASKS, "-o", home / "two", HARNESS_HOME=str(home))
+    asked = (*EVAL, *TASKS, *SMALL_BATCHES, "-o", home / "two")
+    done = together(COMMAND, '{"broken": 1}', *asked, HARNESS_HOME=str(home))
     assert [entry.code for entry in done] == [3, 3], done[0].err
     assert "xnli/de failed: xnli/de: RuntimeError in process 1: broken chip" in done[0].err
     assert "4 of 6 units failed" in done[0].complaint
@@ -99,7 +103,7 @@ def test_what_fails_in_one_process_fails_in_the_run(
     ("before", "arguments", "code", "line"),
     [
         ((), ("-t", "nonsense"), 2, "harness: unknown task 'nonsense'"),
-        ((), (*TASKS, "--nonsense"), 2, "Error: No such option: --nonsense"),
+        ((), (*TASKS, "--nonsense"), 2, "Error: No such option"),
         ((COMMAND, '{"strange": 1}'), TASKS, 70, "harness: internal error, please report it"),
     ],
 )
@@ -110,7 +114,7 @@ def test_an_error_is_one_line_of_one_process(
     done = together(*(before or ("-m", "harness")), *EVAL, *arguments)
     assert [entry.code for entry in done] == [code, code], done[0].err + done[1].err
     said = "".join(entry.err for entry in done)
-    assert said.count("harness: ") + said.count("Error: ") == 1, said
+    assert len(re.findall(r"^(?:harness|Error): ", said, re.MULTILINE)) == 1, said
     assert line in said
     assert "Traceback" not in said
 

@@ -254,7 +254,7 @@ def test_gpu_runs_its_code_on_a_cpu_and_its_checks_hold() -> None:
 
 @pytest.mark.full
 def test_packing_compares_four_ways_that_agree() -> None:
-    lines = table("packing.py", "--rows", "40", "--layers", "1", "--repeats", "1")
+    lines = printed("packing.py", "--rows", "40", "--layers", "1", "--repeats", "1")
     ways = [line[0] for line in lines if line[:1] in (["plain"], ["sorted"], ["padded"], ["packed"])]
     assert ways == 4 * ["plain", "sorted", "padded", "packed"]
 

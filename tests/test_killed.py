@@ -176,7 +176,8 @@ def content(folder: Path) -> dict[str, bytes]:
 
 def finished(folder: Path) -> dict[str, int]:
     """Checkpoints that are whole, and predictions of units that have a record, with the times of their making."""
-    paths = list(folder.glob("home/checkpoints/*/training.json"))
+    # A draft has the file too, a moment before it is renamed; "[!.]" leaves it out.
+    paths = list(folder.glob("home/checkpoints/[!.]*/training.json"))
     for records in folder.glob("out/**/records.jsonl"):
         lines = map(json.loads, records.read_text(encoding="utf-8").splitlines())
         for told in lines:

@@ -10,21 +10,23 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from harness.errors import UsageError
 from harness.executors import afar
 from harness.executors.base import Event
-from harness.executors.ray import _share
+from harness.executors.ray import _carry_out, _Share, _share
+from harness.executors.slurm import _carry_out as submit_all
 from harness.executors.slurmoptions import slurm_options
 from harness.experiment import Conditions, Ended, Job, jobs_of
 from harness.recipes import Recipe, RecipeModel
-from harness.stages import Setting
+from harness.stages import Setting, Stage
 
 RECIPE = """
 title: Tiny
@@ -43,7 +45,7 @@ stage:
 PLUGIN = """
 import os, time
 from pathlib import Path
-from dataclasses import replace
+from dataclasses import asdict, replace
 from harness import hookimpl
 from harness.formats.retrieval import Retrieval
 from harness_xtreme.tatoeba import TATOEBA
@@ -141,7 +143,7 @@ def local_records(
     done = subprocess.run(command(odd, out), check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     found = records(out)
-    assert len(found) == 4
+    assert len(found) == 8
     return found
 
 
@@ -153,23 +155,14 @@ def ray_is_installed() -> None:
         pytest.skip("Ray is not installed; pip install 'crosslingual-transfer-harness[ray]'")
 
 
-# A node waits half a minute for its agents to tell their ports, unless it is told the ports.
 CLUSTER = """
-import json, socket, sys
+import json, sys
 from ray.cluster_utils import Cluster
 
-AGENTS = ("metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port", "runtime_env_agent_port")
-
-def settings():
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in AGENTS]
-    ports = {name: given.getsockname()[1] for name, given in zip(AGENTS, sockets)}
-    for given in sockets:
-        given.close()
-    return {"object_store_memory": 80 * 1024 * 1024, **ports}
-
-head = {"num_cpus": 0, "include_dashboard": False, **settings()}
+small = {"object_store_memory": 80 * 1024 * 1024, "include_log_monitor": False}
+head = {"num_cpus": 0, "include_dashboard": False, "no_monitor": True, **small}
 cluster = Cluster(initialize_head=True, head_node_args=head)
-nodes = [cluster.add_node(num_cpus=1, **settings()) for _ in range(2)]
+nodes = [cluster.add_node(num_cpus=1, **small) for _ in range(2)]
 raylets = [node.all_processes["raylet"][0].process.pid for node in nodes]
 print(json.dumps({"address": cluster.address, "raylets": raylets}), flush=True)
 sys.stdin.read()
@@ -185,7 +178,7 @@ def cluster(isolated: Callable[..., Path], tmp_path: Path) -> Iterator[Mapping[s
         "USAGE_STATS_ENABLED": "0",
         "worker_niceness": "0",
         "prestart_worker_first_driver": "0",
-        "raylet_start_wait_time_s": "900",
+        "raylet_start_wait_time_s": "120",
         "agent_register_timeout_ms": "900000",
     }
     log = tmp_path / "cluster.log"
@@ -258,6 +251,106 @@ def test_an_experiment_outlives_a_node_of_a_ray_cluster(
     assert process.returncode == 130, err
     runs = [json.loads(path.read_text("utf-8"))["status"] for path in tmp_path.glob("broken/runs/*/run.json")]
     assert "interrupted" in runs
+
+
+class FakeRay:
+    """As much of Ray as the executor uses: tasks are over at once and end as they are told to."""
+
+    class exceptions:
+        class RayError(Exception):
+            """What carried a task out died."""
+
+        class RayTaskError(RayError):
+            """The function raised."""
+
+    def __init__(self, *ends: Callable[[afar.Errand], Ended]) -> None:
+        self.ends = list(ends)
+        self.asked: list[afar.Errand] = []
+        self.stopped: list[int] = []
+
+    def nodes(self) -> list[dict[str, Any]]:
+        return [{"Alive": True, "Resources": {"CPU": 1.0}}, {"Alive": False, "Resources": {"CPU": 64.0}}]
+
+    def remote(self, *_: object, **__: object) -> Any:
+        def submit(errand: afar.Errand) -> int:
+            self.asked.append(errand)
+            return len(self.asked) - 1
+
+        task = SimpleNamespace(options=lambda **_: SimpleNamespace(remote=submit))
+        return lambda _: task
+
+    def wait(self, refs: list[int], **_: object) -> tuple[list[int], list[int]]:
+        return [ref for ref in refs if ref not in self.stopped], []
+
+    def get(self, ref: int) -> Ended:
+        return self.ends.pop(0)(self.asked[ref])
+
+    def cancel(self, ref: int) -> None:
+        self.stopped.append(ref)
+
+
+def dies(_: afar.Errand) -> Ended:
+    raise FakeRay.exceptions.RayError("The node died. It had a name.")
+
+
+def raises(_: afar.Errand) -> Ended:
+    raise FakeRay.exceptions.RayTaskError("Traceback\nModuleNotFoundError: no harness")
+
+
+def ends_well(errand: afar.Errand) -> Ended:
+    afar.say(errand.told, ("started", "cpu of a"))
+    return Ended(status="done")
+
+
+def tells_its_end_and_dies(errand: afar.Errand) -> Ended:
+    afar.say(errand.told, ("ended", asdict(Ended(status="done"))))
+    return dies(errand)
+
+
+def events_of(ray: FakeRay, *jobs: Job) -> list[Event]:
+    return list(_carry_out(ray, _Share(cores=1, gpus=0), None, jobs))
+
+
+def test_a_cell_whose_node_died_is_begun_again_and_no_more_than_three_times(job: Job) -> None:
+    ray = FakeRay(dies, ends_well)
+    again, began, ended = events_of(ray, job)
+    assert again.told == ("again", 2, "RayError: The node died")
+    assert began.told == ("started", "cpu of a")
+    assert ended.ended == Ended(status="done")
+    assert [errand.told.name for errand in ray.asked] == ["ray-1.told", "ray-2.told"]
+    *before, last = events_of(FakeRay(dies, dies, dies), job)
+    assert [event.told[:2] for event in before] == [("again", 2), ("again", 3)]
+    assert last.ended is not None
+    assert (last.ended.status, last.ended.stops) == ("failed", False)
+    assert "died 3 times, lastly: RayError: The node died; what it had finished is kept" in last.ended.error
+
+
+def test_a_cell_that_could_not_begin_stops_the_experiment_and_is_not_begun_again(job: Job) -> None:
+    (event,) = events_of(FakeRay(raises), job)
+    assert event.ended is not None
+    assert (event.ended.error, event.ended.stops) == (
+        "a worker could not begin: ModuleNotFoundError: no harness",
+        True,
+    )
+
+
+def test_a_cell_that_told_its_end_has_ended_whatever_became_of_its_node(job: Job) -> None:
+    ray = FakeRay(tells_its_end_and_dies)
+    assert [event.ended for event in events_of(ray, job)] == [Ended(status="done")]
+    assert len(ray.asked) == 1
+
+
+def test_cells_are_asked_for_one_by_one_where_a_cluster_does_one_at_a_time_and_stopped_on_close(
+    job: Job,
+) -> None:
+    other = replace(job, folder=job.folder.with_name("other"))
+    ray = FakeRay(ends_well, ends_well)
+    assert [event.job for event in events_of(ray, job, other) if event.ended] == [job, other]
+    ray = FakeRay(dies)
+    events = _carry_out(ray, _Share(cores=1, gpus=0), None, [job, other])
+    assert next(events).told[:1] == ("again",)
+    events.close()
+    assert (len(ray.asked), ray.stopped) == (1, []), "nothing is at work between two attempts"
 
 
 def test_a_cell_takes_its_share_of_a_node() -> None:
@@ -333,6 +426,132 @@ def test_jobs_outlive_the_harness_a_preemption_and_a_kill(
 
 def is_gone(process: int) -> bool:
     return not Path(f"/proc/{process}").exists()
+
+
+class FakeSite:
+    """A Slurm whose jobs write what they are told to write, and are over at once unless they hang."""
+
+    def __init__(self, folder: Path, *acts: Callable[[afar.Errand], object]) -> None:
+        self.options = slurm_options([], device="cpu", cores=None)
+        self.folder, self.acts = folder, list(acts)
+        self.arrays: list[list[str]] = []
+        self.at_work: set[str] = set()
+        self.stopped: list[str] = []
+        self.state = "NODE_FAIL"
+
+    def submit(self, errands: Sequence[afar.Errand]) -> list[Any]:
+        first = sum(map(len, self.arrays))
+        self.arrays.append([str(first + number) for number in range(len(errands))])
+        for name, errand in zip(self.arrays[-1], errands, strict=True):
+            if self.acts.pop(0)(errand) is HANGS:
+                self.at_work.add(name)
+        return [self.find(errands[0].job, name) for name in self.arrays[-1]]
+
+    def find(self, _: Job, name: str) -> Any:
+        paths = SimpleNamespace(result_pickle=self.folder / f"{name}.pkl", stderr=self.folder / f"{name}.err")
+        return SimpleNamespace(job_id=name, state=self.state, paths=paths)
+
+    def is_over(self, handle: Any) -> bool:
+        return handle.job_id not in self.at_work
+
+    def stop(self, handle: Any) -> None:
+        self.stopped.append(handle.job_id)
+        self.at_work.discard(handle.job_id)
+
+
+HANGS = object()
+
+
+def hangs(errand: afar.Errand) -> object:
+    afar.say(errand.told, ("started", "cpu of a"))
+    return HANGS
+
+
+def is_done(errand: afar.Errand) -> None:
+    errand.job.folder.mkdir(parents=True, exist_ok=True)
+    (errand.job.folder / "run.json").write_text("{}", encoding="utf-8")
+    afar.say(errand.told, ("ended", asdict(Ended(status="done", seconds=1.0))))
+
+
+def vanishes(_: afar.Errand) -> None:
+    """A node that fails."""
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.executors.slurm._POLL_SECONDS", 0.01)
+    monkeypatch.setattr("harness.executors.slurm._GRACE_SECONDS", 0.0)
+
+
+def submitted(site: FakeSite, *jobs: Job) -> Generator[Event, None, None]:
+    return submit_all(cast("Any", site), None, jobs)
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_job_that_died_is_submitted_again_and_no_more_than_three_times(job: Job, tmp_path: Path) -> None:
+    site = FakeSite(tmp_path, vanishes, is_done)
+    told = list(submitted(site, job))
+    assert [event.told[:2] for event in told] == [("queued", "job 0"), ("again", 2), ()]
+    assert told[-1].ended == Ended(status="done", seconds=1.0)
+    (job.folder / "run.json").unlink()
+    told = list(submitted(FakeSite(tmp_path, vanishes, vanishes, vanishes), job))
+    assert [event.told[:1] for event in told] == [("queued",), ("again",), ("again",), ()]
+    assert told[-1].ended is not None
+    assert told[-1].ended.error.startswith("its job 2 ended before it did (NODE_FAIL); its output is in ")
+
+
+@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize("how", ["cancelled", "raised"])
+def test_a_job_that_was_cancelled_or_failed_of_itself_is_not_submitted_again(
+    job: Job, tmp_path: Path, how: str
+) -> None:
+    site = FakeSite(tmp_path, vanishes)
+    if how == "cancelled":
+        site.state = "CANCELLED by 1000"
+    else:
+        (tmp_path / "0.pkl").touch()
+    *_, last = submitted(site, job)
+    assert last.ended is not None
+    assert last.ended.status == "failed"
+    assert len(site.arrays) == 1
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_harness_that_comes_back_finds_its_jobs(job: Job, tmp_path: Path) -> None:
+    """One is done meanwhile, one is at work still; where something else is asked, that one is stopped first."""
+    other = replace(job, folder=job.folder.with_name("other"))
+    site = FakeSite(tmp_path, is_done, hangs)
+    events = submitted(site, job, other)
+    assert next(events).told == ("queued", "job 0")
+    events.close()
+    assert site.arrays == [["0", "1"]], "not one array"
+
+    events = submitted(site, job, other)
+    assert next(events).ended == Ended(status="done", seconds=1.0)
+    assert next(events).told == ("queued", "job 1, as before")
+    assert next(events).told == ("started", "cpu of a")
+    events.close()
+
+    changed = replace(other, recipe=replace(other.recipe, languages=("de", "fr")))
+    site.acts = [is_done]
+    told = list(submitted(site, changed))
+    assert (site.stopped, site.arrays) == (["1"], [["0", "1"], ["2"]])
+    assert told[-1].ended == Ended(status="done", seconds=1.0)
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_cell_that_would_wait_for_the_training_of_another_is_not_submitted_yet(
+    job: Job, tmp_path: Path
+) -> None:
+    def with_stages(name: str, *tasks: str) -> Job:
+        stages = tuple(Stage(tasks=(task,)) for task in tasks)
+        cell = replace(job.cell, setting=Setting(name=name, stages=stages))
+        return replace(job, cell=cell, folder=job.folder.with_name(name))
+
+    site = FakeSite(tmp_path, is_done, is_done, is_done)
+    told = list(submitted(site, with_stages("a", "copa"), with_stages("b", "copa", "siqa"), job))
+    assert site.arrays == [["0", "1"], ["2"]]
+    assert [event.job.folder.name for event in told if event.ended] == ["a", job.folder.name, "b"]
 
 
 def test_values_of_slurm_become_parameters_of_a_job() -> None:

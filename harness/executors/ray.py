@@ -181,23 +181,27 @@ def _work(errand: afar.Errand) -> Ended:
 def _news(ray: Any, share: _Share, tasks: dict[Any, _Task], over: Sequence[Any]) -> Iterator[Event]:
     """What tasks have told since; those that are over leave, and what died is begun again."""
     for ref, task in list(tasks.items()):
+        result = _result(ray, ref) if ref in over else None
         yield from task.ear.events()
-        if ref not in over:
+        if result is None:
             continue
         del tasks[ref]
-        ended, why = _result(ray, ref, task)
-        if ended is None and task.attempt < ATTEMPTS:
+        ended, why = result
+        if task.ear.ended is not None:
+            pass  # told already, and true whatever became of its process afterwards
+        elif ended is not None:
+            yield Event(job=task.job, ended=ended)
+        elif task.attempt < ATTEMPTS:
             yield Event(job=task.job, told=("again", task.attempt + 1, why))
             _submit(ray, share, task.job, task.attempt + 1, tasks)
-            continue
-        if task.ear.ended is None:
+        else:
             error = f"what carried it out died {ATTEMPTS} times, lastly: {why}; what it had finished is kept"
             seconds = time.monotonic() - task.begun
-            yield Event(job=task.job, ended=ended or Ended(status="failed", error=error, seconds=seconds))
+            yield Event(job=task.job, ended=Ended(status="failed", error=error, seconds=seconds))
         _forget(task.ear.path)
 
 
-def _result(ray: Any, ref: Any, task: _Task) -> tuple[Ended | None, str]:
+def _result(ray: Any, ref: Any) -> tuple[Ended | None, str]:
     """How a task that is over ended; None and why, where what carried it out died."""
     try:
         ended: Ended = ray.get(ref)
@@ -207,9 +211,8 @@ def _result(ray: Any, ref: Any, task: _Task) -> tuple[Ended | None, str]:
         told = str(error).strip().splitlines()[-1]
         return Ended(status="failed", error=f"a worker could not begin: {told}", stops=True), ""
     except ray.exceptions.RayError as error:
-        # The process died as it went, after it had told the end.
         told = str(error).strip().partition("\n")[0].split(". ")[0]
-        return task.ear.ended, f"{type(error).__name__}: {told}"
+        return None, f"{type(error).__name__}: {told.removesuffix('.')}"
 
 
 def _stop(ray: Any, tasks: Mapping[Any, _Task]) -> None:

@@ -308,7 +308,7 @@ def tells_its_end_and_dies(errand: afar.Errand) -> Ended:
 
 
 def events_of(ray: FakeRay, *jobs: Job) -> list[Event]:
-    return list(_carry_out(ray, _Share(cores=1, gpus=0), None, jobs))
+    return list(_carry_out(ray, _Share(cores=1, gpus=0), None, jobs, 1))
 
 
 def test_a_cell_whose_node_died_is_begun_again_and_no_more_than_three_times(job: Job) -> None:
@@ -347,7 +347,7 @@ def test_cells_are_asked_for_one_by_one_where_a_cluster_does_one_at_a_time_and_s
     ray = FakeRay(ends_well, ends_well)
     assert [event.job for event in events_of(ray, job, other) if event.ended] == [job, other]
     ray = FakeRay(dies)
-    events = _carry_out(ray, _Share(cores=1, gpus=0), None, [job, other])
+    events = _carry_out(ray, _Share(cores=1, gpus=0), None, [job, other], 1)
     assert next(events).told[:1] == ("again",)
     events.close()
     assert (len(ray.asked), ray.stopped) == (1, []), "nothing is at work between two attempts"
@@ -484,7 +484,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def submitted(site: FakeSite, *jobs: Job) -> Generator[Event, None, None]:
-    return submit_all(cast("Any", site), None, jobs)
+    return submit_all(cast("Any", site), None, jobs, 1)
 
 
 @pytest.mark.usefixtures("at_once")

@@ -177,10 +177,13 @@ def test_a_full_disk_is_told_and_leaves_the_old_file(tmp_path: Path, monkeypatch
     assert os.listdir(tmp_path) == [path.name]
 
 
-def test_a_disk_that_fills_up_within_the_block_is_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_disk_that_fills_up_within_the_block_is_told(tmp_path: Path, number: int) -> None:
+    """A quota that is used up is a full disk to its user."""
+
     def filling() -> None:
         with files.atomic(tmp_path / "text.txt"):
-            raise OSError(errno.ENOSPC, "No space left on device")
+            raise OSError(number, os.strerror(number))
 
     with pytest.raises(OutputError, match="the disk is full"):
         filling()

@@ -7,9 +7,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from harness import Record
+from harness.run import RunWriter
 
 TASKS = ["-t", "tatoeba,bucc2018", "--data", "sample", "--layer", "all", "-b", "64"]
 
@@ -107,3 +111,19 @@ def test_what_one_unit_lost_is_all_that_is_computed_again(
     victim.unlink()
     assert "1 units to compute, 6 done before" in finish(sample_model, tmp_path, tmp_path / "run")
     assert content(tmp_path / "run") == undisturbed
+
+
+def test_no_record_stands_beside_predictions_of_another_recipe(
+    make_record: Callable[..., Record], tmp_path: Path
+) -> None:
+    """Killed between the new predictions and their records, a run has neither, not the old records."""
+    old = [make_record(language=language, recipe="old") for language in ("de", "sw")]
+    unit, variant = old[0].unit, old[0].variant
+    with RunWriter(tmp_path / "run", {}, "run", "missing") as writer:
+        writer.add(old)
+        writer.make_way(unit, variant, "old", "data")
+        assert writer.records == old
+        writer.make_way(unit, variant, "new", "data")
+        assert writer.records == old[1:]
+        writer.make_way(old[1].unit, variant, "old", "other data")
+        assert writer.records == []

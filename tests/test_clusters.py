@@ -467,13 +467,14 @@ def hangs(errand: afar.Errand) -> object:
     return HANGS
 
 
-def is_done(errand: afar.Errand) -> None:
+def is_done(errand: afar.Errand) -> object:
     errand.job.folder.mkdir(parents=True, exist_ok=True)
     (errand.job.folder / "run.json").write_text("{}", encoding="utf-8")
     afar.say(errand.told, ("ended", asdict(Ended(status="done", seconds=1.0))))
+    return errand
 
 
-def vanishes(_: afar.Errand) -> None:
+def vanishes(_: afar.Errand) -> object:
     """A node that fails."""
 
 

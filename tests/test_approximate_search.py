@@ -20,7 +20,10 @@ def _clustered(
     vectors = middle[generator.integers(0, centres, rows)] + 0.4 * generator.standard_normal(
         (rows, dimension)
     )
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    lengths: np.ndarray[tuple[int, ...], np.dtype[np.float64]] = np.linalg.norm(
+        vectors, axis=1, keepdims=True
+    )
+    return np.asarray(vectors / lengths, dtype=np.float32)
 
 
 def _sharded(folder: Path, rows: search.Vectors, shards: int) -> Shards:

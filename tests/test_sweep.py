@@ -107,7 +107,10 @@ def test_both_directions_are_those_of_a_float64_search(
 
 def _directions(generator: np.random.Generator, rows: int, dimension: int, lean: float) -> search.Vectors:
     vectors = generator.standard_normal((rows, dimension)) + lean * np.eye(1, dimension)
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    lengths: np.ndarray[tuple[int, ...], np.dtype[np.float64]] = np.linalg.norm(
+        vectors, axis=1, keepdims=True
+    )
+    return np.asarray(vectors / lengths, dtype=np.float32)
 
 
 def _same(found: tuple[Found, Found], expected: tuple[Found, Found]) -> None:

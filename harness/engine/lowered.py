@@ -143,4 +143,5 @@ def bounds(mine: Tensor, theirs: Tensor, columns: int) -> Tensor:
     their_length, their_true, their_lost, their_bias, their_missing = theirs.amax(dim=0)
     rounding = lost * their_true + length * their_lost + missing + their_missing
     additions = (columns + 2 * _PARTS + 4) * _ADDITION * (length * their_length + bias + their_bias)
-    return (rounding + additions + _UNDERFLOW) * _SLACK
+    most: Tensor = (rounding + additions + _UNDERFLOW) * _SLACK
+    return most

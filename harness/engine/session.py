@@ -17,8 +17,9 @@ from harness.engine.embed import Embedder, Work
 from harness.engine.load import Encoder
 from harness.engine.tokens import Tokens
 from harness.engine.train import MICRO_TOKENS
-from harness.formats.base import Neighbours, Vectors
+from harness.formats.base import Vectors
 from harness.plan import Plan, Space
+from harness.search import Neighbours
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

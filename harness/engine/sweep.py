@@ -34,7 +34,8 @@ def sweep_dtype(device: str) -> torch.dtype:
     """bfloat16 where the device multiplies matrices of it in hardware, adding in float32; else float32."""
     if device.startswith("cuda"):
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    known = getattr(torch.cpu, "get_capabilities", dict)()
+    # Not in every version of torch; without it float32 is as exact, and slower.
+    known: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     return torch.bfloat16 if known.get("amx_bf16") or known.get("avx512_bf16") else torch.float32
 
 

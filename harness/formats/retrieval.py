@@ -20,12 +20,12 @@ from harness.errors import UsageError
 from harness.formats.base import (
     Example,
     Json,
-    Neighbours,
     Predictions,
     VectorFormat,
     Vectors,
     smallest_digests,
 )
+from harness.search import Neighbours
 
 Side: TypeAlias = Literal["en", "xx"]
 _HALVED = "threshold tuned on half of this split's gold, scored on the other half"

@@ -138,7 +138,8 @@ def _first(numbers: Indices) -> NDArray[np.bool_]:
     places = np.arange(len(numbers))
     first = np.empty(numbers.max() + 1, dtype=np.int64)
     first[numbers[::-1]] = places[::-1]
-    return first[numbers] == places
+    found: NDArray[np.bool_] = first[numbers] == places
+    return found
 
 
 def best_threshold(scores: Scores, right: NDArray[np.bool_], gold: int) -> float:

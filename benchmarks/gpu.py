@@ -154,8 +154,10 @@ def _options() -> argparse.Namespace:
 
 def _model(sizes: Mapping[str, int]) -> nn.Module:
     torch.manual_seed(0)
-    config = XLMRobertaConfig(**sizes, max_position_embeddings=514, type_vocab_size=1, pad_token_id=1)
-    return XLMRobertaModel(config, add_pooling_layer=False).eval()  # type: ignore[no-any-return]
+    more: dict[str, Any] = {**sizes, "max_position_embeddings": 514, "type_vocab_size": 1, "pad_token_id": 1}
+    model: nn.Module = XLMRobertaModel(XLMRobertaConfig(**more), add_pooling_layer=False)
+    model.train(mode=False)
+    return model
 
 
 def _seconds(work: Callable[[], Any], device: torch.device, repeats: int) -> float:
@@ -289,7 +291,8 @@ def _training(bench: Bench) -> None:
 
 def _vectors(count: int, size: int, seed: int) -> NDArray[np.float32]:
     drawn = np.random.default_rng(seed).standard_normal((count, size)).astype(np.float32)
-    return drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+    drawn /= np.linalg.norm(drawn, axis=1, keepdims=True)
+    return drawn
 
 
 def _search(bench: Bench) -> None:

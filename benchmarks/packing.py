@@ -87,7 +87,8 @@ def _case(kind: str, rows: int, layers: int, dtype: torch.dtype) -> Case:
         pad_token_id=1,
         num_hidden_layers=layers,
     )
-    model: Any = XLMRobertaModel(config, add_pooling_layer=False).eval().to(dtype)
+    model: Any = XLMRobertaModel(config, add_pooling_layer=False)
+    model.eval().to(dtype=dtype)
     packer = proving.packer(model, lambda ids, _: [model(input_ids=ids).last_hidden_state])
     if packer is None:
         raise SystemExit("packed passes were not found equal to separate ones")

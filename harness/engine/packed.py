@@ -55,7 +55,7 @@ class Layout:
         """Each group of a tensor of shape ``(total, …)``, as ``(count, length, …)``."""
         begin = 0
         for count, length in self.groups:
-            yield row[begin : begin + count * length].unflatten(0, (count, length))
+            yield row[begin : begin + count * length].view(count, length, *row.shape[1:])
             begin += count * length
 
 

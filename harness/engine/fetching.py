@@ -17,7 +17,8 @@ class Fetched:
     """A tensor on its way to the host: the copy is queued behind what computes it, and waited for when it is read."""
 
     def __init__(self, tensor: Tensor) -> None:
-        self._host, self._there = tensor, None
+        self._host = tensor
+        self._there: Any = None
         if tensor.device.type == "cuda":
             stream: Any = torch.cuda.current_stream(tensor.device)
             self._host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)

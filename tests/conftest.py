@@ -267,7 +267,9 @@ def together(harness_home: Path, sample_model: Path) -> Callable[..., list[Told]
             said = [process.communicate(timeout=600) for process in processes]
         finally:
             for process in processes:
-                process.kill()
+                if process.poll() is None:
+                    process.kill()
+                    process.communicate()
         return [
             Told(code=process.returncode, out=out, err=err)
             for process, (out, err) in zip(processes, said, strict=True)

@@ -183,7 +183,10 @@ def test_launchers(sample_model: Path, homes: Callable[..., Path], tmp_path: Pat
     home = homes(tmp_path / "home")
     start = {
         "torchrun": ("torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"),
-        "accelerate": ("accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1"),
+        "accelerate": (
+            *("accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1"),
+            *("--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"),
+        ),
     }[launcher]
     environment = {**os.environ, "HARNESS_HOME": str(home), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", *start, "-m", "harness", *EVAL, *TASKS, "-o", str(home / "two")]

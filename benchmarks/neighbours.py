@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import sidebyside
@@ -82,9 +83,10 @@ def _vectors(case: Case, seed: int) -> Any:
 
 
 def _harness(one: Any, two: Any, k: int) -> Json:
-    from harness import search
+    from harness.engine.sweep import sweep
+    from harness.search import ExactSearch, both_ways
 
-    return search.both_ways(one, two, k).forward_rows
+    return both_ways(one, two, k, ExactSearch(sweep=partial(sweep, device="cpu"))).forward_rows
 
 
 def _rate(one: Any, two: Any, k: int) -> Json:

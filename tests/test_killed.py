@@ -283,17 +283,20 @@ def test_many_kills_leave_no_trace(
     assert_same_after(kills, name, nursery, sample_model, tmp_path, undisturbed(name))
 
 
+def elsewhere(command: str, number: int) -> str:
+    """The command with an output folder of its own."""
+    assert " -o out" in command
+    return command.replace(" -o out", f" -o out-{number}")
+
+
 @pytest.mark.full
-@pytest.mark.skip(
-    reason="failed when it first ran (issue 5): whether the test or the engine is at fault is to be found out"
-)
 def test_commands_at_once_on_an_empty_cache_do_not_disturb_each_other(
     nursery: Nursery, undisturbed: Callable[[str], Whole], tmp_path: Path
 ) -> None:
     """All of them want the sample model built, two of them the same trainings and vectors; one process trains each."""
     (tmp_path / "home").mkdir()
     names = ("eval", "eval", "multitask", "multitask")
-    commands = [f"{COMMANDS[name]}-{number}" for number, name in enumerate(names)]
+    commands = [elsewhere(COMMANDS[name], number) for number, name in enumerate(names)]
     with watched(tmp_path):
         codes = nursery.together(tmp_path, commands)
     assert codes == [0] * 4, (tmp_path / "log").read_text(encoding="utf-8")
@@ -317,15 +320,12 @@ def outputs(folder: Path, number: int) -> Iterator[tuple[str, bytes]]:
 
 
 @pytest.mark.full
-@pytest.mark.skip(
-    reason="failed when it first ran (issue 5): whether the test or the engine is at fault is to be found out"
-)
 def test_who_waits_for_a_training_takes_it_up_when_its_process_is_killed(
     nursery: Nursery, undisturbed: Callable[[str], Whole], sample_model: Path, tmp_path: Path
 ) -> None:
     folder, whole = place(tmp_path / "home-of-both", sample_model), undisturbed("multitask")
     moment = {"role": "main", "event": whole.events["main"] * 2 // 3, "delay": 0.0}
-    commands = [COMMANDS["multitask"], COMMANDS["multitask"] + "-1"]
+    commands = [COMMANDS["multitask"], elsewhere(COMMANDS["multitask"], 1)]
     assert nursery.together(folder, commands, moment) == [-9, 0]
     weights = [path for path in whole.content if path.startswith("out/") and path.endswith(".safetensors")]
     assert weights

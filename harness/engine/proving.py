@@ -50,8 +50,11 @@ def packer(base: nn.Module, run: Run, *, pooled: bool = False, segments: bool = 
 
 def _proven(base: nn.Module, config: Any, run: Run, *, pooled: bool, segments: bool) -> Packer | None:
     weight = next(base.parameters())
-    sizes = packed.steady_sizes(base) if weight.device.type == "cpu" else ()
     lengths = _lengths(config)
+    # A window so wide that the proof would take seconds of each opening (Mistral's 4,096): not worth it.
+    if sum(lengths) > packed.ROOM:
+        return None
+    sizes = packed.steady_sizes(base) if weight.device.type == "cpu" else ()
     total = next((size for size in sizes if size >= sum(lengths)), sum(lengths))
     padding = config.pad_token_id if isinstance(config.pad_token_id, int) else None
     ids = _drawn(base, sum(lengths), padding)

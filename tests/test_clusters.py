@@ -534,7 +534,7 @@ def test_a_harness_that_comes_back_finds_its_jobs(job: Job, tmp_path: Path) -> N
     events.close()
 
     changed = replace(other, recipe=replace(other.recipe, languages=("de", "fr")))
-    site.acts = [is_done]
+    site.acts.append(is_done)
     told = list(submitted(site, changed))
     assert (site.stopped, site.arrays) == (["1"], [["0", "1"], ["2"]])
     assert told[-1].ended == Ended(status="done", seconds=1.0)

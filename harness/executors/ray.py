@@ -30,6 +30,8 @@ _STOP_SECONDS = 600
 _STORE_BYTES = 100 * 1024 * 1024
 _SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
+    # What Ray would print of the cluster; its log has it too.
+    "RAY_DEDUP_LOGS_SKIP_REGEX": "^",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     # A cluster that is started here has nothing more important to do than its cells.
     "RAY_worker_niceness": "0",

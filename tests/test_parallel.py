@@ -182,7 +182,7 @@ def test_launchers(sample_model: Path, homes: Callable[..., Path], tmp_path: Pat
     """The real ones, with their own ways of telling a process its place."""
     home = homes(tmp_path / "home")
     start = {
-        "torchrun": ("torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"),
+        "torchrun": ("torch.distributed.run", "--standalone", "--nproc-per-node", "2"),
         "accelerate": (
             *("accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1"),
             *("--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"),

@@ -78,7 +78,7 @@ if TYPE_CHECKING:
     help="auto: float32 on CPUs, bfloat16 on CUDA devices that have it.",
 )
 @click.option(
-    "-b", "--batch-tokens", type=int, help="Tokens per batch. Default: 2048 on CPUs, 65536 on CUDA."
+    "-b", "--batch-tokens", type=int, help="Tokens per batch. Default: 3072 on CPUs, 65536 on CUDA."
 )
 @click.option("-L", "--limit", type=int, help="Items per task and language; marked wherever it is shown.")
 @click.option(

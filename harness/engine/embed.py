@@ -34,7 +34,7 @@ from harness.plan import ENGINE_VERSION, Space
 # Sentences planned together; bounds the memory that tokens take.
 _BLOCK = 200_000
 # Tokens per batch: what stays in a CPU's cache, and what fills a GPU.
-BATCH_TOKENS = {"cpu": 2_048, "cuda": 65_536}
+BATCH_TOKENS = {"cpu": 3_072, "cuda": 65_536}
 
 
 @dataclass(slots=True, kw_only=True)

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -45,7 +45,7 @@ stage:
 PLUGIN = """
 import os, time
 from pathlib import Path
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from harness import hookimpl
 from harness.formats.retrieval import Retrieval
 from harness_xtreme.tatoeba import TATOEBA
@@ -98,37 +98,45 @@ def statuses(out: Path) -> list[str]:
     return [cell["status"] for cell in told["cells"]]
 
 
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    """Wait until something is so; fails when the process ends before, with what it said."""
-    until = time.monotonic() + 900
-    while not condition():
-        if process.poll() is not None:
-            raise AssertionError(f"it ended before: {process.communicate()}")
-        assert time.monotonic() < until, "it never happened"
-        time.sleep(0.05)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """A program at work. It writes into files: a pipe would stay open as long as jobs that outlive it."""
+
+    process: subprocess.Popen[bytes]
+    out: Path
+    err: Path
+
+    def wait_for(self, condition: Callable[[], bool]) -> None:
+        """Wait until something is so; fails when the program ends before, with what it said."""
+        until = time.monotonic() + 900
+        while not condition():
+            assert self.process.poll() is None, f"it ended before: {self.err.read_text(encoding='utf-8')}"
+            assert time.monotonic() < until, "it never happened"
+            time.sleep(0.05)
+
+    def end(self) -> tuple[int, str, str]:
+        """Its exit code, and what it said on standard output and standard error."""
+        code = self.process.wait(timeout=900)
+        return code, self.out.read_text(encoding="utf-8"), self.err.read_text(encoding="utf-8")
 
 
 @pytest.fixture
-def started() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+def started(tmp_path: Path) -> Iterator[Callable[[list[str]], Started]]:
     """Starts a program in a process group of its own, which is gone when the test is over."""
-    running: list[subprocess.Popen[str]] = []
+    running: list[Started] = []
 
-    def start(arguments: list[str]) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            arguments,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        running.append(process)
-        return process
+    def start(arguments: list[str]) -> Started:
+        out, err = (tmp_path / f"{len(running)}.{kind}" for kind in ("out", "err"))
+        with out.open("wb") as to_out, err.open("wb") as to_err:
+            process = subprocess.Popen(arguments, stdout=to_out, stderr=to_err, start_new_session=True)
+        running.append(Started(process=process, out=out, err=err))
+        return running[-1]
 
     yield start
-    for process in running:
+    for one in running:
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+            os.killpg(one.process.pid, signal.SIGKILL)
+        one.process.wait()
 
 
 @pytest.fixture
@@ -211,22 +219,22 @@ def test_an_experiment_outlives_a_node_of_a_ray_cluster(
     isolated: Callable[..., Path],
     odd: Path,
     tmp_path: Path,
-    started: Callable[..., subprocess.Popen[str]],
+    started: Callable[[list[str]], Started],
 ) -> None:
     """A node is killed, raylet and workers, while one of its cells is at work; the other node takes it up."""
     isolated("home-ray")
     (odd / "wait").touch()
     out = tmp_path / "ray"
-    process = started(command(odd, out, "--executor", "ray", "--ray-address", cluster["address"]))
-    wait_for((odd / "waiting").exists, process)
+    program = started(command(odd, out, "--executor", "ray", "--ray-address", cluster["address"]))
+    program.wait_for((odd / "waiting").exists)
     worker = int((odd / "waiting").read_text(encoding="utf-8"))
     raylet = parent(worker)
     assert raylet in cluster["raylets"]
     os.kill(raylet, signal.SIGKILL)
     with contextlib.suppress(ProcessLookupError):
         os.kill(worker, signal.SIGKILL)
-    told, err = process.communicate(timeout=900)
-    assert process.returncode == 0, err
+    code, told, err = program.end()
+    assert code == 0, err
     assert "begun again, attempt 2 of 3: " in err
     assert statuses(out) == ["done", "done"]
     assert records(out) == local_records
@@ -244,11 +252,11 @@ def test_an_experiment_outlives_a_node_of_a_ray_cluster(
     (odd / "broken").unlink()
     (odd / "waiting").unlink()
     (odd / "wait").touch()
-    process = started(broken)
-    wait_for((odd / "waiting").exists, process)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=900)
-    assert process.returncode == 130, err
+    program = started(broken)
+    program.wait_for((odd / "waiting").exists)
+    program.process.send_signal(signal.SIGINT)
+    code, _, err = program.end()
+    assert code == 130, err
     runs = [json.loads(path.read_text("utf-8"))["status"] for path in tmp_path.glob("broken/runs/*/run.json")]
     assert "interrupted" in runs
 
@@ -383,7 +391,7 @@ def test_jobs_outlive_the_harness_a_preemption_and_a_kill(
     isolated: Callable[..., Path],
     odd: Path,
     tmp_path: Path,
-    started: Callable[..., subprocess.Popen[str]],
+    started: Callable[[list[str]], Started],
 ) -> None:
     """The harness is interrupted and asked again; a job is preempted, queued again, and killed; another one ends it."""
     submitit_is_installed()
@@ -391,28 +399,28 @@ def test_jobs_outlive_the_harness_a_preemption_and_a_kill(
     out = tmp_path / "slurm"
     asked = command(odd, out, *LOCAL_SLURM)
     (odd / "wait").touch()
-    process = started(asked)
-    wait_for((odd / "waiting").exists, process)
+    program = started(asked)
+    program.wait_for((odd / "waiting").exists)
     first = int((odd / "waiting").read_text(encoding="utf-8"))
-    os.killpg(process.pid, signal.SIGINT)
-    _, err = process.communicate(timeout=900)
-    assert process.returncode == 130, err
+    os.killpg(program.process.pid, signal.SIGINT)
+    code, _, err = program.end()
+    assert code == 130, err
     assert "go on; the same command finds them again" in err
     assert not is_gone(first)
 
     (odd / "waiting").unlink()
     (odd / "wait").touch()
-    process = started(asked)
-    time.sleep(1.0)
+    program = started(asked)
+    program.wait_for(lambda: ", as before" in program.err.read_text(encoding="utf-8"))
     os.kill(first, signal.SIGUSR2)
-    wait_for((odd / "waiting").exists, process)
+    program.wait_for((odd / "waiting").exists)
     second = int((odd / "waiting").read_text(encoding="utf-8"))
     assert second != first, "the job was not queued again"
     controller = parent(second)
     for killed in (controller, second):
         os.kill(killed, signal.SIGKILL)
-    told, err = process.communicate(timeout=900)
-    assert process.returncode == 0, err
+    code, told, err = program.end()
+    assert code == 0, err
     assert "as before" in err
     assert "begun again, attempt 2 of 3: its job " in err
     assert told == f"experiment: {out}\nreport:     {out / 'report.html'}\n"

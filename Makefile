@@ -8,6 +8,10 @@ ifneq ($(wildcard ../shared/data),)
 export HARNESS_REAL_DATA ?= $(abspath ../shared/data)
 endif
 
+# Tests start many interpreters: as many at once as there are cores, each with one thread, and compiled modules are kept.
+unexport PYTHONDONTWRITEBYTECODE
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -rs --numprocesses logical --maxprocesses 8 --dist worksteal
+
 .PHONY: demo test test-full lint bench format clean
 
 # The sample's training sets have a few dozen examples, so heads are trained faster and longer than the protocol says.
@@ -30,10 +34,10 @@ lint: $(READY)
 	$(BIN)/lint-imports
 
 test: lint
-	$(BIN)/python -m pytest -q -rs
+	$(PYTEST) --durations=10
 
 test-full: $(READY)
-	$(BIN)/python -m pytest -q -rs -m full --durations=10
+	$(PYTEST) -m full --durations=20
 
 # One table of ratios, measured side by side, into docs/performance.md; BENCH takes options, e.g. BENCH="--only search".
 bench: $(READY)

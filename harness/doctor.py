@@ -93,7 +93,9 @@ def steadiness(
     for name in tasks:
         task = catalog.task(name)
         if not isinstance(task.format, HeadFormat):
-            raise UsageError(f"task '{name}' has no head; its vectors do not depend on batches by design")
+            raise UsageError(
+                f"task '{name}' has no head: batch invariance compares the scores of one; name a task that has one"
+            )
         language = next(iter(sources.available(task, task.split, location)), task.languages[0])
         checkpoint = checkpoint_of(model, offline=offline)
         checkpoint = adapted(checkpoint, catalog.encoder(checkpoint.family))
@@ -102,9 +104,8 @@ def steadiness(
         examples = sources.read(task, language, task.split, location, limit).examples
         rows = task.format.encode(examples, headed.tokenizer, length)
         for difference in batch_invariance(headed, rows, budgets):
-            found.append(
-                {"task": name, "language": language, "rows": len(rows.lengths), **asdict(difference)}
-            )
+            asked = {"task": name, "language": language, "rows": len(rows.lengths)}
+            found.append({**asked, "packed": headed.packer is not None, **asdict(difference)})
     return found
 
 

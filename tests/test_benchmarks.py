@@ -259,6 +259,7 @@ def test_packing_compares_four_ways_that_agree() -> None:
     assert ways == 4 * ["plain", "sorted", "padded", "packed"]
 
 
+@pytest.mark.full
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
 def test_gpu_says_where_there_is_none() -> None:
     (line,) = printed("gpu.py")
@@ -282,6 +283,7 @@ def test_each_part_runs_at_tiny_sizes(name: str, real_data: Path, tmp_path: Path
         assert {row["note"] for row in rows} == {"same answers 100.00%"}
 
 
+@pytest.mark.full
 def test_without_data_the_rows_say_so(tmp_path: Path) -> None:
     for script in ("retrieval.py", "training.py", "inference.py", "reading.py"):
         rows = measured(script, tmp_path, "--data", str(tmp_path / "none"))

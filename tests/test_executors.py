@@ -268,7 +268,7 @@ def started(folder: Path) -> Iterator[subprocess.Popen[str]]:
         process.communicate()
 
 
-@pytest.mark.parametrize("how", ["Ctrl-C", "killed"])
+@pytest.mark.parametrize("how", ["Ctrl-C", pytest.param("killed", marks=pytest.mark.full)])
 def test_a_training_is_kept_when_its_starter_ends(home: Path, tmp_path: Path, how: str) -> None:
     """Ctrl-C goes to the whole group, a kill to the starter alone; both times the worker writes its state and ends."""
     with started(tmp_path) as process:

@@ -86,6 +86,7 @@ def test_scores_depend_on_no_batch_no_order_and_no_thread(evaluate: Evaluate) ->
             assert evaluate() == usual, f"{number} threads"
 
 
+@pytest.mark.full
 def test_a_unit_alone_has_the_scores_that_it_has_in_company(evaluate: Evaluate) -> None:
     usual = evaluate()
     for language in LANGUAGES.split(","):

@@ -260,7 +260,7 @@ def assert_same_after(
                 shutil.rmtree(trial.folder, ignore_errors=True)
 
 
-@pytest.mark.parametrize("name", ["eval", "multitask"])
+@pytest.mark.parametrize("name", ["eval", pytest.param("multitask", marks=pytest.mark.full)])
 def test_a_killed_command_goes_on_to_the_same_bits(
     nursery: Nursery, undisturbed: Callable[[str], Whole], sample_model: Path, tmp_path: Path, name: str
 ) -> None:

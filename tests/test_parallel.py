@@ -79,6 +79,7 @@ def test_two_processes_give_the_records_of_one(
     assert manifest["work"]["sentences"] == before["work"]["sentences"] > 0
 
 
+@pytest.mark.full
 def test_what_fails_in_one_process_fails_in_the_run(
     together: Together, homes: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -99,6 +100,7 @@ def test_what_fails_in_one_process_fails_in_the_run(
     assert two == one
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("before", "arguments", "code", "line"),
     [

@@ -317,6 +317,7 @@ def test_a_training_of_one_process_goes_on_in_two(learned: Learned) -> None:
     assert learned.two["dropout"][0]["ranks"] == [[0, 2]]
 
 
+@pytest.mark.full
 def test_where_one_is_killed_the_other_ends_and_nothing_is_lost(together: Together, tmp_path: Path) -> None:
     """It saves the state in which it is left alone, and one process goes on from there."""
     plan = asked(tmp_path, "killed", kill=[1, 5], dropout=0.1)

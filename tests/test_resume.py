@@ -73,6 +73,7 @@ def assert_undisturbed_by(
     return hits
 
 
+@pytest.mark.full
 def test_a_killed_run_goes_on_to_the_same_records(
     sample_model: Path, tmp_path: Path, undisturbed: dict[str, bytes]
 ) -> None:
@@ -102,6 +103,7 @@ def test_a_second_run_encodes_nothing_and_keeps_every_byte(
     assert '"sentences": 0' in (tmp_path / "two" / "run.json").read_text(encoding="utf-8")
 
 
+@pytest.mark.full
 def test_what_one_unit_lost_is_all_that_is_computed_again(
     sample_model: Path, tmp_path: Path, undisturbed: dict[str, bytes]
 ) -> None:

@@ -113,6 +113,7 @@ def assert_one_line(said: Any, words: list[str], code: int = 2) -> None:
 # From nothing to a report, and again
 
 
+@pytest.mark.full
 def test_the_same_command_completes_what_is_missing_and_nothing_else(
     cli: Callable[..., Any], isolated: Callable[..., Path], tmp_path: Path, recipe: Path
 ) -> None:
@@ -197,7 +198,7 @@ def full_disk(after: int) -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("after", [0, pytest.param(1, marks=pytest.mark.full), 6])
+@pytest.mark.parametrize("after", [0, *(pytest.param(n, marks=pytest.mark.full) for n in (1, 6))])
 def test_a_disk_that_is_full_for_the_experiment_is_told_and_the_same_command_goes_on(
     cli: Callable[..., Any], isolated: Callable[..., Path], tmp_path: Path, recipe: Path, after: int
 ) -> None:
@@ -217,6 +218,7 @@ def test_a_disk_that_is_full_for_the_experiment_is_told_and_the_same_command_goe
     assert list(cells(out).values()) == ["done", "done"]
 
 
+@pytest.mark.full
 def test_a_disk_that_is_full_in_a_cell_stops_all_and_the_same_command_goes_on(
     cli: Callable[..., Any], isolated: Callable[..., Path], tmp_path: Path, recipe: Path, fragile: Path
 ) -> None:
@@ -385,6 +387,7 @@ def command_line(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "harness", *(str(argument) for argument in arguments)]
 
 
+@pytest.mark.full
 def test_two_experiments_at_once_train_their_common_prefix_once(
     isolated: Callable[..., Path], tmp_path: Path, recipe: Path
 ) -> None:

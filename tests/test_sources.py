@@ -589,6 +589,7 @@ def test_a_file_that_is_gone_from_the_cache_is_named(fetched: Fetched, tmp_path:
     assert "tatoeba.jsonl.gz is missing" in said.stderr
 
 
+@pytest.mark.full
 def test_a_pack_brings_the_data_to_a_machine_without_a_network(fetched: Fetched, tmp_path: Path) -> None:
     said = fetched("data", "pack", "-t", "tatoeba,bucc2018", "-o", tmp_path / "data.tar")
     assert said.returncode == 0, said.stderr

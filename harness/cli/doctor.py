@@ -66,6 +66,7 @@ def _print(value: dict[str, Any]) -> None:
             click.echo(f"{name:<12} {', '.join(found) or 'none' if isinstance(found, list) else found}")
     for row in value.get("batch_invariance", ()):
         click.echo(
-            f"{row['task']}/{row['language']}: batches of {row['batch_tokens']} tokens against single rows: largest score "
+            f"{row['task']}/{row['language']}: batches of {row['batch_tokens']} tokens, "
+            f"{'without padding' if row['packed'] else 'padded'}, against single rows: largest score "
             f"difference {row['largest']:.2e}, {row['flips']} of {row['compared']} labels flip"
         )

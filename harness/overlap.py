@@ -8,6 +8,7 @@ punctuation do not count; a character of a script without spaces is a word. Know
 from __future__ import annotations
 
 import re
+import sys
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,10 +22,15 @@ RUN = 13
 # A shorter text occurs everywhere by chance: only a text that is just this is a copy of it.
 _LEAST = 5
 # Thai, Lao, Burmese, Khmer, kana and Han: scripts that do not part words.
-_WORD = re.compile(
-    r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]|"
-    r"[^\W_\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]+"
+_ALONE = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+# Vowel signs and accents are of the word in which they stand (Devanagari, Tamil, pointed Hebrew), yet re's \w has none of them.
+_MARKS = "".join(
+    mark
+    for mark in map(chr, range(0x300, sys.maxunicode + 1))
+    if unicodedata.category(mark) in ("Mn", "Mc") and not re.match(f"[{_ALONE}]", mark)
 )
+_LETTERS = rf"[^\W_{_ALONE}]"
+_WORD = re.compile(rf"[{_ALONE}]|{_LETTERS}+(?:[{_MARKS}]+{_LETTERS}*)*")
 # Odd, so that multiplication modulo 2**64 loses nothing.
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)
 Hashes = NDArray[np.uint64]
@@ -35,6 +41,8 @@ def words(text: str) -> list[str]:
 
     >>> words("Don't PANIC, 你好!")
     ['don', 't', 'panic', '你', '好']
+    >>> words("हिन्दी में")
+    ['हिन्दी', 'में']
     """
     return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
 

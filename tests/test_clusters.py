@@ -694,6 +694,22 @@ def test_a_machine_that_does_not_share_a_folder_says_which(job: Job, tmp_path: P
     assert "the harness that asks is 0.0" in ended.error
 
 
+def test_no_token_leaves_this_process(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slurm's errands lie in a folder that others read."""
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    monkeypatch.setenv("HF_HOME", "somewhere")
+    settings = afar.errand(job, device="cpu", threads=1, name="ray-1.told").settings
+    assert settings["HF_HOME"] == "somewhere"
+    assert "hf_secret" not in settings.values()
+
+
+def test_a_cache_has_one_mark(job: Job) -> None:
+    first, second = (afar.errand(job, device="cpu", threads=1, name=f"ray-{n}.told") for n in (1, 2))
+    assert len(first.mark) == 32
+    assert second.mark == first.mark
+    assert [path.name for path in first.cache.glob(".identity*")] == [".identity"]
+
+
 def test_a_cell_tells_its_steps_and_its_end_in_a_file(job: Job) -> None:
     asked = afar.errand(job, device="cpu", threads=None, name="ray-1.told")
     ended = afar.carry_out(asked)

@@ -48,6 +48,13 @@ def test_a_whole_sentence_inside_a_longer_one_leaks() -> None:
     assert not leaks([SENTENCE], "The old man and the sea were not friends")
 
 
+def test_vowel_signs_are_of_their_word() -> None:
+    assert words("विश्वविद्यालय हिन्दुस्तान") == ["विश्वविद्यालय", "हिन्दुस्तान"]
+    assert words("שָׁלוֹם עולם") == ["שָׁלוֹם", "עולם"]
+    # Of the same consonants, and no word in common.
+    assert not leaks(["मेरा नाम क्या है"], "मोरी नीम क्यों हो गया")
+
+
 def test_a_short_text_leaks_only_where_it_is_all_there_is() -> None:
     assert leaks(["I am here."], "i am here")
     assert not leaks(["I am here."], "I am here and there")

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from harness.checkpoints import open_checkpoint
-from harness.engine import batching, packed
+from harness.engine import batching, packed, proving
 from harness.engine.fetching import Fetched, one_late
 from harness.engine.headed import Headed, new_headed, with_packer
 from harness.engine.load import hidden_states, load_encoder
@@ -254,6 +255,52 @@ def test_a_wrong_way_is_not_taken(folders: dict[str, Path], monkeypatch: pytest.
     )
     encoder = load_encoder(open_checkpoint(str(folders["bert"])), device="cpu", dtype="float32")
     assert encoder.packer is None
+
+
+def test_in_low_precision_the_nearest_way_is_taken_not_the_first_that_is_near(
+    folders: dict[str, Path],
+) -> None:
+    """A head that says nearly the same of everything: positions counted from 0, or the mean, are near enough there too."""
+    headed = opened(folders["xlm-roberta"], HEADS["pooled"])
+    module: Any = headed.module
+    module.to(torch.bfloat16)
+    last = next(layer for layer in module.modules() if getattr(layer, "out_features", 0) == 3)
+    for bias in (0.0, 0.25):
+        with torch.no_grad():
+            last.bias.fill_(bias)
+        found = with_packer(headed).packer
+        assert found is not None
+        assert (found.counts_from, found.pooled) == (1, "first")
+    # Rounded to the same scores whatever the head reads, which is then not known.
+    with torch.no_grad():
+        last.bias.fill_(1_000.0)
+    assert with_packer(headed).packer is None
+
+
+def test_positions_behind_the_table_are_not_tried(sample_model: Path, tmp_path: Path) -> None:
+    """On a GPU asking for one would end all that comes after."""
+    folder = made("xlm-roberta", sample_model, tmp_path, max_position_embeddings=16)
+    encoder = load_encoder(open_checkpoint(str(folder)), device="cpu", dtype="float32")
+    assert encoder.packer is None
+    config = SimpleNamespace(max_position_embeddings=130)
+    assert proving._counts(config, 1, 16) == (None, 1)
+    assert proving._counts(config, 120, 16) == ()
+    assert proving._counts(config, 50256, 16) == (None,)
+    assert proving._counts(config, None, 131) == ()
+    assert proving._counts(SimpleNamespace(), 50256, 16) == (None, 50256)
+
+
+def test_without_filling_a_row_takes_any_number_of_sequences(folders: dict[str, Path]) -> None:
+    """As on a GPU, where rows of any length round alike enough."""
+    encoder = load_encoder(open_checkpoint(str(folders["bert"])), device="cpu", dtype="float32")
+    assert encoder.packer is not None
+    free = replace(encoder.packer, sizes=())
+    assert free.most is None
+    vectors = torch.ones(3, 4)
+    assert free.filled(vectors) is vectors
+    assert len(encoder.packer.filled(vectors)) == encoder.packer.most
+    batches = packed.batches_of(free, np.full(3_000, 10), 30_000, torch.device("cpu"))
+    assert [len(batch.rows) for batch in batches] == [3_000]
 
 
 def test_positions_are_counted_as_the_model_counts_them(folders: dict[str, Path]) -> None:

@@ -162,6 +162,24 @@ def test_what_the_sweep_cannot_tell_apart_is_searched_again(dtype: torch.dtype) 
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+def test_lines_of_which_nothing_can_be_told_are_given_up(dtype: torch.dtype) -> None:
+    """Rows around one point, and one far away, which makes every bound wide: no product is opened, and all is found."""
+    generator = np.random.default_rng(3)
+    base = _directions(generator, 1, 32, 0.0) + 1e-3 * generator.standard_normal((4_600, 32))
+    base = (base / np.linalg.norm(base, axis=1, keepdims=True)).astype(np.float32)
+    base[100] = -base[0]
+    queries = base[::40]
+    candidates, _ = sweep(queries, base, 4, 0, dtype=dtype)
+    given_up = (candidates.rows < 0).all(axis=1)
+    assert given_up.all()
+    assert not candidates.proven.any()
+    _same(
+        ExactSearch(sweep=partial(sweep, dtype=dtype)).both(queries, base, 4),
+        ExactSearch().both(queries, base, 4),
+    )
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @settings(deadline=None, max_examples=80)
 @given(
     seed=st.integers(0, 2**32 - 1),

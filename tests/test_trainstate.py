@@ -149,6 +149,25 @@ def test_best_weights_stay_as_long_as_a_state_needs_them(
     assert [path.name for path in tmp_path.glob("best-*")] == ["best-000000004.safetensors"]
 
 
+def test_a_state_that_is_saved_again_knows_what_was_seen_since(
+    tmp_path: Path, work: tuple[nn.Module, torch.optim.Optimizer]
+) -> None:
+    """Stopped while it looked at what is held out, gone on, stopped again behind it: the state names the best weights."""
+    module, optimizer = work
+    trainstate.save_best(tmp_path, module, 3)
+    trainstate.save_state(tmp_path, module, optimizer, Progress(step=5, best_step=3))
+    trainstate.save_best(tmp_path, module, 5)
+    trainstate.save_state(tmp_path, module, optimizer, Progress(step=5, best_step=5))
+    found = trainstate.load_state(tmp_path, Tied(), optimizer)
+    assert found is not None
+    assert found.best_step == 5
+    trainstate.load_best(tmp_path, module, found.best_step)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "best-000000005.safetensors",
+        "state-000000005",
+    ]
+
+
 def test_nothing_is_pickled(tmp_path: Path, work: tuple[nn.Module, torch.optim.Optimizer]) -> None:
     module, optimizer = work
     trainstate.save_best(tmp_path, module, 1)

@@ -24,7 +24,7 @@ from harness.engine import batching
 from harness.engine.adapting import least_rows
 from harness.engine.fetching import Fetched, one_late
 from harness.engine.load import Encoder, hidden_states
-from harness.engine.packed import batches_of
+from harness.engine.packed import batches_of, repeated
 from harness.engine.ranks import ALONE, Ranks
 from harness.engine.store import FLUSH_BYTES, EmbeddingStore
 from harness.engine.tokens import Tokens, tokenise
@@ -332,10 +332,9 @@ def _finished(encoder: Encoder, pooled: Tensor, space: Space) -> Tensor:
     """Pooled vectors behind the dense layers, which the last layer alone has, and of length 1 where that is asked for."""
     with torch.inference_mode():
         if space.layer == encoder.depth and len(encoder.dense.state_dict()):
-            least = encoder.packer.most if encoder.packer is not None else 0
-            least = max(len(pooled), least, least_rows(encoder.device))
-            copies = torch.arange(least, device=pooled.device) % len(pooled)
-            pooled = encoder.dense(pooled[copies])[: len(pooled)]
+            most = encoder.packer.most if encoder.packer is not None else None
+            copies = repeated(pooled, max(most or 0, least_rows(encoder.device)))
+            pooled = encoder.dense(copies)[: len(pooled)]
         return torch.nn.functional.normalize(pooled, dim=-1) if space.normalise else pooled
 
 
@@ -364,7 +363,7 @@ def pool(state: Tensor, kept: Tensor | None, pooling: str) -> Tensor:
         return state.masked_fill(~kept[:, :, None], -torch.inf).amax(dim=1)
     weights = kept.float()
     if pooling == "weighted_mean":
-        weights = weights * weights.cumsum(dim=1)
+        weights = weights * kept.int().cumsum(dim=1)
     total = torch.einsum("rld,rl->rd", state, weights)
     counts = weights.sum(dim=1, keepdim=True)
     return total / (counts.sqrt() if pooling == "mean_sqrt_len" else counts)

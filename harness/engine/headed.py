@@ -326,6 +326,7 @@ def with_packer(headed: Headed) -> Headed:
     packer = proving.packer(
         module.base,
         lambda ids, kinds: [module(ids, None, kinds)],
+        whole=module,
         pooled=headed.head.kind in ("pooled", "choice"),
         segments=headed.tokenizer.template.segments,
     )

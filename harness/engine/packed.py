@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +28,8 @@ NAME = "harness_packed"
 ROOM = 3_072
 # Tokens of a row for what is left over, where it is shown to round alike.
 _SHORTER = (256, 512, 1_024, 2_048)
+# What some families hand to attention and torch's kernels for packed rows know nothing of.
+_NOT_COMPUTED = ("position_bias", "softcap", "s_aux")
 # Tokens for each sequence that a row has room for on a CPU. Behind a pooled head every matrix has a row for each.
 _HEADS = 8
 
@@ -79,7 +80,7 @@ class Packer:
         counts_from: The padding id where positions are counted from behind it, padding itself not (RoBERTa's way); None
             where they are counted from 0.
         pooled: What a head sees of each sequence, ``first`` its first token's state or ``mean`` that of all; empty where it
-            sees all tokens.
+            sees all tokens. A decoder's head sees the last one's, ``last``.
         sizes: Lengths of rows that round alike, ascending; empty where no filling is needed.
     """
 
@@ -93,9 +94,9 @@ class Packer:
         return min(budget, self.sizes[-1]) if self.sizes else budget
 
     @property
-    def most(self) -> int:
-        """Sequences that a row takes at most."""
-        return self.sizes[-1] // _HEADS if self.sizes else sys.maxsize
+    def most(self) -> int | None:
+        """Sequences that a row takes at most, None for any number."""
+        return self.sizes[-1] // _HEADS if self.sizes else None
 
     def size(self, tokens: int) -> int:
         """Length of the row for so many tokens; one sequence that is longer than every row has a row of its own."""
@@ -182,15 +183,22 @@ class Packer:
         parts = layout.parts(states[0])
         if self.pooled == "first":
             found = torch.cat([part[:, 0] for part in parts])
+        elif self.pooled == "last":
+            found = torch.cat([part[:, -1] for part in parts])
         else:
             found = torch.cat([part.sum(dim=1) / part.shape[1] for part in parts])
         return self.filled(found)[:, None]
 
     def filled(self, vectors: Tensor) -> Tensor:
         """Vectors of sequences with copies of them up to what every matrix product behind them has on a CPU."""
-        if not self.sizes:
-            return vectors
-        return vectors[torch.arange(max(len(vectors), self.most), device=vectors.device) % len(vectors)]
+        return repeated(vectors, self.most or 0)
+
+
+def repeated(vectors: Tensor, least: int) -> Tensor:
+    """Vectors, shape ``(count, size)``, with copies of them behind up to so many rows."""
+    if len(vectors) >= least:
+        return vectors
+    return vectors[torch.arange(least, device=vectors.device) % len(vectors)]
 
 
 def _positions(
@@ -237,7 +245,13 @@ def attention(
 
     Returns:
         Shape ``(1, total, heads, size)``, zeros in the filling; no weights.
+
+    Raises:
+        ValueError: The model asks for something that is not computed here, so that it must be padded.
     """
+    strange = sorted(name for name in _NOT_COMPUTED if more.get(name) is not None)
+    if strange:
+        raise ValueError(f"attention with {', '.join(strange)} is not computed over packed rows")
     if layout.borders is not None and query.dtype in (torch.float16, torch.bfloat16):
         return _by_kernel(module, (query, key, value), layout, more), None
     rows = [tensor[0].transpose(0, 1) for tensor in (query, key, value)]
@@ -303,7 +317,9 @@ def batches_of(
 ) -> list[batching.Batch]:
     """Batches of sequences of these lengths: packed, or without a packer of equal padded lengths."""
     if packer is not None:
-        return batching.pack(lengths, packer.room(budget), packer.most)
+        return batching.pack(
+            lengths, packer.room(budget), len(lengths) if packer.most is None else packer.most
+        )
     return batching.plan(lengths, budget, exact=64 if device.type == "cpu" else 0)
 
 

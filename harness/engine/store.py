@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from harness import digests, files
 from harness.home import ADVICE
+from harness.search.matrix import on_disk
 
 FLUSH_BYTES = 128 << 20
 _FLUSH_SECONDS = 20.0
@@ -201,8 +202,11 @@ class EmbeddingStore:
         shape = (rows, self.dimension)
         if rows * self.dimension * 4 <= _IN_MEMORY_BYTES:
             return np.empty(shape, dtype=np.float32)
-        with self._scratch() as scratch:
-            return np.memmap(scratch, dtype=np.float32, mode="w+", shape=shape)
+        try:
+            with self._scratch() as scratch:
+                return on_disk(scratch, shape)
+        except OSError as error:
+            raise files.output_error(self.folder, error, ADVICE) from error
 
     def _scratch(self) -> IO[bytes]:
         """A nameless file beside the vectors; elsewhere where the cache may only be read."""

@@ -51,8 +51,8 @@ def sweep(
 ) -> tuple[Candidates, Candidates]:
     """What may be among the ``k`` nearest rows of ``base`` of each query, and the ``back`` nearest queries of each row.
 
-    Memory is that of one base block, one panel, and ``k + 28`` numbers of 6 bytes for each row; both matrices may lie on
-    disk.
+    Memory is that of one base block, one panel with the products of its tile, and ``k + 28`` numbers of 6 bytes for each row,
+    and about 80 bytes for each product of a tile that reaches a threshold; both matrices may lie on disk.
 
     Args:
         queries: Shape ``(queries, dimension)``, finite, at least one row.
@@ -150,7 +150,14 @@ class _Shortlist:
             kth = tops.topk(self.k, dim=1).values[:, -1]
             self.threshold[lines] = self._edge(kth, self.error[lines])
         edge = self.threshold[lines, None]
-        line, place = (tops >= edge).nonzero(as_tuple=True)
+        above = tops >= edge
+        # Where half of all groups reach the threshold nothing can be told apart, and opening them would cost as much as all
+        # products: such a line is given up, to be searched again.
+        crowded = above.sum(dim=1) > max(self.values.shape[1], tops.shape[1] // 2)
+        self.dropped[lines].masked_fill_(crowded, torch.inf)
+        self.threshold[lines].masked_fill_(crowded, torch.inf)
+        above &= ~crowded[:, None]
+        line, place = above.nonzero(as_tuple=True)
         values = grouped[line, :, place]
         hit, offset = (values >= edge[line]).nonzero(as_tuple=True)
         if len(hit):
@@ -187,7 +194,8 @@ class _Shortlist:
     def candidates(self) -> Candidates:
         """What is left, and for which lines nothing was lost."""
         kept = self.values >= self.threshold[:, None]
-        widest = int(kept.sum(dim=1).max()) if self.k else 0
+        # At least k wide, also where every line was given up.
+        widest = max(self.k, int(kept.sum(dim=1).max())) if self.k else 0
         rows = torch.where(kept, self.rows, -1)[:, :widest]
         return Candidates(
             rows=rows.cpu().numpy().astype(np.int64), proven=(self.dropped < self.threshold).cpu().numpy()

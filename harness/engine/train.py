@@ -214,7 +214,13 @@ class Trainer:
         watch = self.hooks.watch
         assert watch is not None
         self.module.eval()
-        losses = self.ranks.each(lambda: dict(watch()))
+        try:
+            losses = self.ranks.each(lambda: dict(watch()))
+        except torch.OutOfMemoryError as error:
+            raise ModelError(
+                f"held-out texts do not fit the memory of {self.device}; use a smaller --hyper mlm.max_length=… or another "
+                "device; the last saved state is kept"
+            ) from error
         self.progress.watched.append({"step": self.progress.step, "losses": losses})
 
     def _select(self) -> None:
@@ -313,7 +319,6 @@ class Trainer:
             optimizer.zero_grad(set_to_none=True)
             try:
                 mine = self.ranks.each(lambda: self._accumulate(lesson, drawn, scaler))
-                return sum_gradients(self.ranks, self.module.parameters(), mine)
             except torch.OutOfMemoryError as error:
                 longest = int((drawn.longest * drawn.sizes).max())
                 if self.progress.micro_tokens <= longest:
@@ -322,6 +327,9 @@ class Trainer:
                         f"{rows} of {longest} tokens does not fit the memory of {self.device} while training; "
                         "use --gradient-checkpointing, a smaller --max-length or another device"
                     ) from error
+            else:
+                # Not among what is halved: here a process that ran out of memory alone would leave the others waiting.
+                return sum_gradients(self.ranks, self.module.parameters(), mine)
             self.progress.micro_tokens //= 2
             torch.cuda.empty_cache()
             trainstate.random_restore(before, self.device)

@@ -84,8 +84,12 @@ def save_state(
             save_file(_optimizer_tensors(optimizer), draft / "optimizer.safetensors")
             save_file(random_snapshot(device), draft / "random.safetensors")
             (draft / "progress.json").write_text(json.dumps(asdict(progress)) + "\n", encoding="utf-8")
+            # The older state goes when this one is there, so it must be on the disk.
+            files.settle(draft)
             target = folder / f"state-{progress.step:09d}"
-            if not target.exists():  # a state of this step is this state
+            if target.exists():  # the same weights, but what is held out may have been looked at since
+                (draft / "progress.json").replace(target / "progress.json")
+            else:
                 draft.replace(target)
         finally:
             shutil.rmtree(draft, ignore_errors=True)

@@ -32,6 +32,8 @@ _MARK = ".identity"
 # A machine that is gone holds its locks on a network file system until the server misses it; NFS 4 waits 90 seconds.
 _LOCK_SECONDS = 120
 _SETTINGS = ("HARNESS_", "HF_", "TRANSFORMERS_")
+# An errand may be written into a folder that others read; the other machine has its own token, or none.
+_SECRET = "TOKEN"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +91,11 @@ def errand(job: Job, *, device: str, threads: int | None, name: str) -> Errand:
 
 
 def _settings(cache: Path, threads: int | None) -> dict[str, str]:
-    found = {name: value for name, value in os.environ.items() if name.startswith(_SETTINGS)}
+    found = {
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith(_SETTINGS) and not name.endswith(_SECRET)
+    }
     found["HARNESS_HOME"] = str(cache)
     return found if threads is None else {**found, "OMP_NUM_THREADS": str(threads)}
 
@@ -103,9 +109,13 @@ def _mark_of(cache: Path) -> str:
     """What tells this cache from every other one."""
     path = cache / _MARK
     try:
-        cache.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileExistsError), path.open("x", encoding="utf-8") as stream:
-            stream.write(uuid.uuid4().hex)
+        if not path.exists():
+            # Linked when it is whole, so that another experiment that begins now never reads half of it.
+            draft = files.temporary_beside(path)
+            draft.write_text(uuid.uuid4().hex, encoding="utf-8")
+            with contextlib.suppress(FileExistsError):
+                os.link(draft, path)
+            draft.unlink()
         return path.read_text(encoding="utf-8")
     except OSError as error:
         raise files.output_error(cache, error, ADVICE) from error

@@ -18,9 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
+from harness.errors import UnwrittenError
 from harness.search.exact import ExactSearch, faiss_knn, merged, rescored
 from harness.search.found import Found, Neighbours, Recall
-from harness.search.matrix import Chosen, Indices, Matrix, Vectors, blocks
+from harness.search.matrix import Chosen, Indices, Matrix, Vectors, blocks, on_disk
 
 EXACT_ROWS = 5_000_000
 _BLOCK = 16_384
@@ -151,7 +152,14 @@ def _inverted(base: Matrix, path: Path) -> _Inverted:
     numbers = np.argsort(lists, kind="stable")
     place = np.empty(len(numbers), dtype=np.int64)
     place[numbers] = np.arange(len(numbers))
-    rows = np.memmap(path, dtype=np.float32, mode="w+", shape=(len(base), dimension))
+    try:
+        with path.open("w+b") as stream:
+            rows = on_disk(stream, (len(base), dimension))
+    except OSError as error:
+        raise UnwrittenError(
+            f"{path}: no room for {len(base) * dimension * 4 / 1e9:.1f} GB of vectors ({error.strerror}); set TMPDIR to a "
+            "folder that has it"
+        ) from error
     for low, block in blocks(base, _BLOCK):
         rows[place[low : low + len(block)]] = block
     starts = np.searchsorted(lists[numbers], np.arange(count + 1))

@@ -155,14 +155,20 @@ def _widened(queries: Matrix, pool: Matrix, k: int, raw: RawSearch) -> tuple[Sco
             scores[open_], rows[open_] = _exhaustive(Chosen(queries, open_), pool, k)
             break
         asked = queries if len(open_) == len(queries) else Chosen(queries, open_)
+        if width == len(pool):
+            scores[open_], rows[open_] = rescored(asked, pool, _all(len(asked), width), k)
+            break
         coarse, found = raw(asked, pool, width)
         scores[open_], rows[open_] = rescored(asked, pool, found, k)
-        if width == len(pool):
-            break
         error = pool.shape[1] * (_UNIT_ROUNDOFF * longest * _norms(asked) + np.finfo(np.float32).tiny)
-        open_ = open_[scores[open_, k - 1] <= coarse[:, -1] + 2 * error]
+        # Not "<=", for products that are too large for float32 are no numbers.
+        open_ = open_[~(scores[open_, k - 1] > coarse[:, -1] + 2 * error)]
         width *= 8
     return scores, rows
+
+
+def _all(queries: int, count: int) -> Indices:
+    return np.broadcast_to(np.arange(count), (queries, count))
 
 
 def _norms(vectors: Matrix) -> Scores:

@@ -5,9 +5,10 @@ Knows no search. Whatever is searched is a :class:`Matrix`, read a block or a ha
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import IO, Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +36,19 @@ class Matrix(Protocol):
 
     # Any, for NumPy's own overloads do not fit a slice or an array of numbers.
     def __getitem__(self, rows: Any, /) -> Vectors: ...
+
+
+def on_disk(stream: IO[bytes], shape: tuple[int, int]) -> Vectors:
+    """A float32 matrix of zeros in an open file, all of its space taken at once.
+
+    Raises:
+        OSError: There is no room. A map into a file that has holes would end the process by a signal when the disk is full.
+    """
+    size = 4 * shape[0] * shape[1]
+    if hasattr(os, "posix_fallocate") and size:
+        os.posix_fallocate(stream.fileno(), 0, size)
+        return np.memmap(stream, dtype=np.float32, mode="r+", shape=shape)
+    return np.memmap(stream, dtype=np.float32, mode="w+", shape=shape)
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,7 +137,10 @@ def asked_of(name: str) -> tuple[str, Mapping[str, Any]]:
     ('xlm-roberta-base', {})
     """
     if name.endswith(BIDIRECTIONAL) and not Path(name).is_dir():
-        return name.removesuffix(BIDIRECTIONAL), dict(_BOTH_WAYS)
+        plain = name.removesuffix(BIDIRECTIONAL)
+        if not plain:
+            raise UsageError(f"{name}: no model stands before it; write MODEL{BIDIRECTIONAL}")
+        return plain, dict(_BOTH_WAYS)
     return name, {}
 
 
@@ -242,7 +245,9 @@ def _locate(name: str, revision: str | None, offline: bool) -> tuple[Path, str |
     if folder.is_dir():
         return folder.resolve(), None
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", name) or name.startswith("."):
-        raise ModelError(f"no model folder {name}; give a folder, a hub id (owner/name) or 'sample'")
+        raise ModelError(
+            f"no model folder {name}; give a folder, a hub id (owner/name), 'sample' or new:NAME=VALUE,…"
+        )
     patterns = ["*.json", "*.txt", "*.model", "*.safetensors", "pytorch_model*.bin", "*/pytorch_model.bin"]
     try:
         found = hub.snapshot(name, kind="model", revision=revision, patterns=patterns, offline=offline)

@@ -8,7 +8,7 @@ cache has already is not subtracted. Imports no torch.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -186,19 +186,35 @@ def _of_stage(stage: Stage, catalog: Catalog, protocol: str, known: _Sizes) -> t
     steps = tokens = 0
     unknown: list[str] = []
     for name in stage.tasks:
-        task = catalog.task(name)
-        training = _learned_by(task, protocol)
-        if training is None:
-            continue
-        text = stage.train_from.get(name, stage.train_from.get(""))
-        changes = {**as_value(stage), **_set(parse_train_from([text], [])[""] if text else None)}
-        mine, count, gone = _of_training(task, training, changes, protocol, known)
+        mine, count, gone = _of_course(stage, catalog.task(name), protocol, known)
         steps, tokens, unknown = steps + mine, tokens + count, [*unknown, *gone]
     # Rounded first, so that a share of 0.8 that is 0.7999… adds no step.
     whole = math.ceil(round(steps / (1 - stage.masked.share), 6))
+    for name in stage.masked.tasks if stage.masked.share else ():
+        # Of masked steps only their number is planned: the largest may be all of them.
+        mine, count, gone = _of_course(stage, catalog.task(name), protocol, known)
+        tokens += math.ceil((whole - steps) * count / mine) if mine else 0
+        unknown += gone
     limit = _values(as_value(stage), stage.tasks[0]).get("max_steps") or whole
     kept = min(whole, limit)
-    return kept, math.ceil(tokens * kept / steps) if steps else 0, unknown
+    return kept, math.ceil(tokens * kept / whole) if whole else 0, unknown
+
+
+def _of_course(stage: Stage, task: TaskSpec, protocol: str, known: _Sizes) -> tuple[int, int, list[str]]:
+    """Of one task of a stage, as if it were learned alone."""
+    training = _learned_by(task, protocol)
+    if training is None:
+        return 0, 0, []
+    text = stage.train_from.get(task.name, stage.train_from.get(""))
+    changes = {**as_value(stage), **_set(parse_train_from([text], [])[""] if text else None)}
+    return _of_training(task, training, changes, protocol, known, _codes(stage, task, training))
+
+
+def _codes(stage: Stage, task: TaskSpec, training: Training) -> Sequence[str]:
+    """The languages of a task that a stage learns: English, but for masked LM all that are asked for."""
+    if task.format.head.kind != "vocabulary":
+        return (training.language,)
+    return [code for code in task.languages if code in stage.masked.languages] or task.languages
 
 
 def _learned_by(task: TaskSpec, protocol: str) -> Training | None:
@@ -246,10 +262,19 @@ def _values(stage: Mapping[str, Any], task: str) -> dict[str, Any]:
 
 
 def _of_training(
-    task: TaskSpec, training: Training, stage: Mapping[str, Any], protocol: str, known: _Sizes
+    task: TaskSpec,
+    training: Training,
+    stage: Mapping[str, Any],
+    protocol: str,
+    known: _Sizes,
+    codes: Sequence[str] = (),
 ) -> tuple[int, int, list[str]]:
-    """Steps, tokens at most, and the task's name where its size is unknown."""
-    examples = known.of(task, stage.get("split", training.split), training.language)
+    """Steps, tokens at most, and the task's name where its size is unknown; of the usual language, or of these."""
+    counts = [
+        known.of(task, stage.get("split", training.split), code) for code in codes or (training.language,)
+    ]
+    there = [count for count in counts if count is not None]
+    examples = sum(there) if there else None
     rows = stage.get("rows")
     if rows:
         # Of a set of unknown size, as many as are asked for.

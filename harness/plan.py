@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from harness import digests
 from harness.checkpoints import Checkpoint
 from harness.formats.base import HeadFormat
+from harness.newmodels import folder_name, is_new
 from harness.registry import Catalog, Plugin
 from harness.sources import DataLocation
 from harness.spec import Schedule, TaskSpec
@@ -396,5 +397,8 @@ class Plan:
 
     def folder(self, output: Path | None) -> Path:
         """The run folder: what the user gave, or one named after model and identity."""
-        name = Path(self.name.split(",", maxsplit=1)[0].rstrip("/")).name or "model"
+        if is_new(self.name):
+            name = folder_name(self.name)
+        else:
+            name = Path(self.name.split(",", maxsplit=1)[0].rstrip("/")).name or "model"
         return output if output is not None else Path("runs") / f"{name}-{self.run[:8]}"

@@ -53,7 +53,7 @@ def select(
         UsageError: A language that no selected task has, or a split that a task has not.
         NothingSelectedError: Nothing is left.
     """
-    chosen = tasks_of(catalog, names)
+    chosen = _scored(catalog, names)
     codes = _split(wanted)
     if location.kind == "sample" and not codes:
         codes = ["available"]
@@ -85,14 +85,24 @@ def select(
 def tasks_of(catalog: Catalog, names: Sequence[str]) -> dict[str, set[str]]:
     """Name of each task that names, suites and globs stand for, to the languages that come with it.
 
-    Raises as :func:`select` does.
+    Raises:
+        UnknownNameError: A name that no plugin gives.
+        UsageError: No scored task is named: to go on with none would look at nothing, or keep nothing apart.
     """
-    names = _split(names)
-    return _scored(catalog, _tasks(catalog, names), names)
+    if not _split(names):
+        raise UsageError(f"--tasks '{','.join(names)}': name tasks or suites, e.g. xtreme")
+    found = _scored(catalog, names)
+    if not found:
+        raise UsageError(
+            f"'{','.join(names)}' names no task that is scored; name tasks or suites, e.g. xtreme"
+        )
+    return found
 
 
-def _scored(catalog: Catalog, chosen: dict[str, set[str]], names: Sequence[str]) -> dict[str, set[str]]:
+def _scored(catalog: Catalog, names: Sequence[str]) -> dict[str, set[str]]:
     """Without tasks that are only trained on, which a glob may have brought."""
+    names = _split(names)
+    chosen = _tasks(catalog, names)
     unscored = [name for name in chosen if not catalog.task(name).metrics]
     for name in unscored:
         if name in names:

@@ -43,6 +43,9 @@ def stages_of(options: StageOptions) -> tuple[Stage, ...]:
     tasks = _several(options.tasks)
     if not tasks:
         raise UsageError("no task is given; --tasks names what is learned")
+    blank = next((text for text in options.apart if not _several([text])), None)
+    if blank is not None:
+        raise UsageError(f"--apart '{blank}': name tasks or suites, e.g. xtreme")
     known = (*tasks, *_several(options.mlm_tasks))
     sizes = _by_task("train-size", options.train_size, known, str)
     translated = _by_task("translated", options.translated, known, _translated)

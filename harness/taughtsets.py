@@ -60,8 +60,10 @@ class TaughtSets:
         if not examples:
             name = f"{taught.task.name}/{taught.split}"
             if left_out:
-                told = "every text occurs in the sets that it is kept apart from"
-                raise DataError(f"{name} has nothing to learn: {told}")
+                raise DataError(
+                    f"{name} has nothing to learn: every text occurs in the sets that it is kept apart from; give other "
+                    f"text, or keep it apart from fewer tasks than {', '.join(task.name for task in taught.apart)}"
+                )
             raise DataError(f"--train-from: {name} has no row in this range")
         sets = [self.rows(taught.task, taught.split, language) for language in taught.languages]
         whole = len(sets) == 1 and len(examples) == len(sets[0].examples) and not taught.translated

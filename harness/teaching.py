@@ -73,7 +73,7 @@ def parse_hyper(texts: Sequence[str], tasks: Sequence[str]) -> dict[str, dict[st
     """``[TASK.]NAME=VALUE`` by task.
 
     Raises:
-        UsageError: It is not of this form, the task is not selected, or the value is not allowed.
+        UsageError: It is not of this form, is given twice, the task is not selected, or the value is not allowed.
     """
     found: dict[str, dict[str, str]] = {}
     for text in texts:
@@ -84,7 +84,10 @@ def parse_hyper(texts: Sequence[str], tasks: Sequence[str]) -> dict[str, dict[st
         if task and task not in tasks:
             raise UsageError(f"--hyper {text}: task '{task}' is not selected")
         hyper_value(name, value)
-        found.setdefault(task, {})[name] = value
+        mine = found.setdefault(task, {})
+        if name in mine:
+            raise UsageError(f"--hyper {left} is given twice, as {mine[name]} and {value}; leave one out")
+        mine[name] = value
     return found
 
 
@@ -99,15 +102,34 @@ def parse_head_labels(texts: Sequence[str], tasks: Sequence[str]) -> dict[str, t
     return found
 
 
+# Nothing of use is larger, and infinity is.
+_LARGEST = 10**12
+# An adapter is to be far smaller than the matrix beside it; a rank above this is a slip.
+_MOST_RANK = 4_096
+
+
 def _number(
-    kind: Callable[[str], Any], *, least: float = 0.0, below: float = 1e12, none: bool = False
+    kind: type[int | float],
+    *,
+    least: float = 0,
+    most: int = _LARGEST,
+    below: float | None = None,
+    none: bool = False,
 ) -> Callable[[str], Any]:
+    limit = f" and below {below:g}" if below else f" and at most {most:,}" if most < _LARGEST else ""
+    rule = f"at least {least:g}{limit}{', or none' if none else ''}"
+
     def read(text: str) -> Any:
         if none and text == "none":
             return None
-        value = kind(text)
-        if not least <= value < below:
-            raise ValueError(f"must be at least {least:g} and below {below:g}")
+        try:
+            value = kind(text)
+        except ValueError as error:
+            raise ValueError(f"give a {'whole ' if kind is int else ''}number, {rule}") from error
+        if below is None and value > most:
+            raise ValueError(f"must be at most {most:,}")
+        if not value >= least or (below is not None and value >= below):
+            raise ValueError(f"must be {rule}")
         return value
 
     return read
@@ -117,16 +139,16 @@ _HYPER: Mapping[str, Callable[[str], Any]] = {
     "epochs": _number(float, least=1e-6),
     "batch_size": _number(int, least=1),
     "learning_rate": _number(float, least=1e-12),
-    "warmup": _number(float, least=0.0),
-    "weight_decay": _number(float, least=0.0),
+    "warmup": _number(float),
+    "weight_decay": _number(float),
     "clip": _number(float, least=1e-9),
-    "evaluate_every": _number(int, least=0),
+    "evaluate_every": _number(int),
     "patience": _number(int, least=1, none=True),
     "select_limit": _number(int, least=1, none=True),
-    "dropout": _number(float, below=1.0, none=True),
+    "dropout": _number(float, below=1, none=True),
     "max_steps": _number(int, least=1, none=True),
     "max_length": _number(int, least=3),
-    "lora_rank": lambda text: _number(int)(text) or None,
+    "lora_rank": lambda text: _number(int, most=_MOST_RANK)(text) or None,
     "lora_alpha": _number(float, least=1e-6),
     "select": lambda text: {"last": None}[text],
 }

@@ -109,6 +109,18 @@ def test_a_language_that_the_sample_has_not_is_told_with_the_files_that_are_lack
     )
 
 
+@pytest.mark.parametrize("given", ["", " , "])
+def test_leaks_are_not_looked_for_in_nothing(cli: Cli, sample_model: Path, given: str) -> None:
+    said = cli("leakage", sample_model, "-t", given, "--data", "sample")
+    assert_one_line(said, [f"--tasks '{given}': name tasks or suites, e.g. xtreme"])
+
+
+def test_the_help_names_what_ends_with_which_code(cli: Cli) -> None:
+    told = " ".join(cli("--help").out.split())
+    assert "1 found what was looked for: a regression (gate), leaked texts (leakage)" in told
+    assert "4 gate or leakage cannot decide" in told
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

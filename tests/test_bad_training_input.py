@@ -17,17 +17,15 @@ import pytest
 Cli = Callable[..., Any]
 
 SAMPLES = Path(str(harness_tasks.__file__)).parent / "samples"
-FAST = tuple(
-    f"--hyper={value}"
-    for value in (
-        "max_steps=2",
-        "batch_size=4",
-        "learning_rate=1e-3",
-        "warmup=0",
-        "dropout=0",
-        "select=last",
-    )
-)
+HYPER = {
+    "max_steps": "2",
+    "batch_size": "4",
+    "learning_rate": "1e-3",
+    "warmup": "0",
+    "dropout": "0",
+    "select": "last",
+}
+FAST = tuple(f"--hyper={name}={value}" for name, value in HYPER.items())
 
 
 def assert_one_line(said: Any, words: Sequence[str], code: int = 2) -> None:
@@ -66,6 +64,11 @@ def scored(run: Path) -> set[tuple[str, str]]:
     [
         pytest.param(("--hyper", "rate=1"), ["no hyper-parameter 'rate'", "learning_rate"], id="name"),
         pytest.param(("--hyper", "epochs=many"), ["epochs=many is not allowed"], id="number"),
+        pytest.param(
+            ("--hyper", "epochs=1", "--hyper", "epochs=2"),
+            ["--hyper epochs is given twice"],
+            id="value twice",
+        ),
         pytest.param(("--hyper", "epochs"), ["--hyper epochs", "[TASK.]NAME=VALUE"], id="no value"),
         pytest.param(("--hyper", "xnli.epochs=1"), ["task 'xnli' is not selected"], id="task of a value"),
         pytest.param(("--hyper", "select=best"), ["only 'last' is allowed"], id="select"),
@@ -122,8 +125,9 @@ def test_a_head_that_would_learn_nothing_is_never_scored(
     """Its head would be as random as at the start. (The first step of a warm-up has the rate 0.)"""
     isolated()
     run = tmp_path / "run"
-    hyper = [f"--hyper={part}" for part in value.split(",")]
-    given = ("eval", "-m", "sample", "--data", "sample", *FAST, *hyper, "-t", "udpos", "-l", "en", "-o", run)
+    changed = dict(part.split("=") for part in value.split(","))
+    hyper = [f"--hyper={name}={number}" for name, number in {**HYPER, **changed}.items()]
+    given = ("eval", "-m", "sample", "--data", "sample", *hyper, "-t", "udpos", "-l", "en", "-o", run)
     said = cli(*given)
     assert said.code in (2, 3), said.err
     assert "internal error" not in said.err
@@ -301,8 +305,9 @@ def test_a_training_that_diverges_is_tried_once_and_told_for_every_unit_that_nee
 ) -> None:
     home = isolated()
     run = tmp_path / "run"
-    arguments = ("eval", "-m", "sample", "--data", "sample", *FAST, "-l", "en,de", "-o", run)
-    said = cli(*arguments, "-t", "mlqa,tatoeba,xquad", "--hyper", "learning_rate=1e11")
+    hyper = [f"--hyper={name}={value}" for name, value in {**HYPER, "learning_rate": "1e11"}.items()]
+    arguments = ("eval", "-m", "sample", "--data", "sample", *hyper, "-l", "en,de", "-o", run)
+    said = cli(*arguments, "-t", "mlqa,tatoeba,xquad")
     told = failures(said)
     assert len(told) == 4
     for line in told:

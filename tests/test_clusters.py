@@ -7,6 +7,7 @@ import importlib.util
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -21,7 +22,7 @@ import pytest
 from harness.errors import UsageError
 from harness.executors import afar
 from harness.executors.base import Event
-from harness.executors.ray import _carry_out, _Share, _share
+from harness.executors.ray import _carry_out, _Share, _share, head_of
 from harness.executors.slurm import _carry_out as submit_all
 from harness.executors.slurmoptions import slurm_options
 from harness.experiment import Conditions, Ended, Job, jobs_of
@@ -627,15 +628,82 @@ def test_a_value_of_slurm_that_is_not_allowed_is_refused(texts: list[str], devic
             "--device cuda:1: --executor ray gives each cell its device",
         ),
         (("--executor", "slurm", "--slurm", "x=1"), "--slurm x=1: give KEY=VALUE"),
+        (("--ray-address", ""), "--ray-address goes with --executor ray only"),
+        (("--executor", "ray", "--ray-address", ""), "--ray-address '': give auto, local, or HOST:PORT"),
+        (
+            ("--executor", "ray", "--ray-address", "foo"),
+            "--ray-address 'foo': give auto, local, or HOST:PORT",
+        ),
+        (
+            ("--executor", "ray", "--ray-address", "a:0"),
+            "--ray-address 'a:0': give auto, local, or HOST:PORT",
+        ),
+        (
+            ("--executor", "ray", "--ray-address", "host:99999"),
+            "--ray-address 'host:99999': give auto, local, or",
+        ),
+        (
+            ("--executor", "ray", "--ray-address", "ray://a:1"),
+            "--ray-address ray://a:1: the harness must run on",
+        ),
     ],
 )
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)])
 def test_options_that_do_not_go_together_are_one_line(
-    cli: Callable[..., Any], odd: Path, arguments: tuple[str, ...], said: str
+    cli: Callable[..., Any], odd: Path, arguments: tuple[str, ...], said: str, dry: tuple[str, ...]
 ) -> None:
-    told = cli("run", odd / "tiny.yaml", "-p", odd / "odd_plugin.py", *arguments)
+    told = cli("run", odd / "tiny.yaml", "-p", odd / "odd_plugin.py", *arguments, *dry)
     assert (told.code, told.out) == (2, "")
     assert told.err.startswith(f"harness: {said}")
     assert len(told.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--executor", "ray", "--ray-address", "nowhere:1"), ("--executor", "slurm")]
+)
+def test_a_plan_needs_no_cluster(
+    cli: Callable[..., Any],
+    odd: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+) -> None:
+    for module in ("ray", "submitit"):
+        monkeypatch.setitem(sys.modules, module, None)
+    given = ("run", odd / "tiny.yaml", "-p", odd / "odd_plugin.py", "-o", tmp_path / "out", "--dry-run")
+    here = cli(*given, "--device", "cpu")
+    there = cli(*given, *arguments)
+    assert (there.code, there.out) == (0, here.out), there.err
+    assert ("the Ray cluster was not asked" in there.err) == ("ray" in arguments)
+
+
+def test_a_head_that_does_not_answer_is_told_before_ray_is_asked(
+    cli: Callable[..., Any], odd: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace())
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound and not listening, so that nobody else takes it
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        given = ("run", odd / "tiny.yaml", "-p", odd / "odd_plugin.py", "--executor", "ray")
+        told = cli(*given, "--ray-address", address)
+    assert (told.code, told.out) == (2, "")
+    assert told.err.startswith(
+        f"harness: --ray-address {address}: no Ray cluster there (Connection refused); "
+    )
+    assert len(told.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("address", "head"),
+    [
+        ("auto", None),
+        ("local", None),
+        ("node-1.site:6379", ("node-1.site", 6379)),
+        ("[::1]:65535", ("::1", 65_535)),
+    ],
+)
+def test_an_address_is_a_word_or_a_head(address: str, head: tuple[str, int] | None) -> None:
+    assert head_of(address) == head
 
 
 @pytest.mark.parametrize(("name", "module"), [("ray", "ray"), ("slurm", "submitit")])

@@ -230,6 +230,9 @@ STAGES = {
     "one of them smaller": (stage("mnli", "snli", hyper=SMALL, sizes={"snli": "10"}),),
     "together, limited": (stage("mnli", "snli", hyper={"": {**SMALL[""], "max_steps": "5"}}),),
     "with masked steps": (stage("mnli", hyper=SMALL, masked=MaskedShare(share=0.25)),),
+    "pairs of several languages, with text": (
+        stage("tlm", hyper=SMALL, masked=MaskedShare(share=0.25, languages=("de", "en", "sw"))),
+    ),
     "translated": (stage("mnli", hyper=SMALL, translated={"": Translated(languages=("de",), share=0.5)}),),
     "in sequence": (stage("mnli", hyper=SMALL), stage("copa", hyper=SMALL)),
 }

@@ -464,7 +464,9 @@ def test_an_interrupted_training_goes_on_and_ends_as_if_it_had_not_been(
     cli: Cli, tmp_path: Path, isolated: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     straight = isolated("straight-home")
-    arguments = (*EVAL, "--hyper", "max_steps=4", "-t", "udpos", "-l", "ar")
+    longer = {**HYPER, "max_steps": "4"}
+    hyper = [f"--hyper={name}={value}" for name, value in longer.items()]
+    arguments = (*EVAL[:5], *hyper, "-t", "udpos", "-l", "ar")
     assert cli(*arguments, "-o", tmp_path / "straight").code == 0
     home = isolated("broken-home")
 

@@ -93,21 +93,40 @@ def test_data_that_was_not_learned_decides_nothing(cli: Cli, data: Path, tmp_pat
         path.write_text("Anders.\n", encoding="utf-8")
     done = cli("leakage", tmp_path / "ckpt", "-t", "tatoeba", "-l", "de", "--data", data)
     assert done.code == 4
-    assert "cannot decide" in done.out
+    assert (
+        done.out.strip()
+        .splitlines()[-1]
+        .startswith("cannot decide: tlm/train, mlm/train could not be read again; ")
+    )
     assert "the data is not what was learned" in done.err
 
 
 def test_a_model_without_a_history_decides_nothing(cli: Cli, sample_model: Path) -> None:
     done = cli("leakage", sample_model, "-t", "tatoeba", "--data", "sample")
     assert done.code == 4
+    assert "cannot decide: the checkpoint has no training.json of this harness" in done.out
+
+
+@pytest.mark.parametrize("name", ["sample", "new:layers=2"])
+def test_a_model_that_learned_nothing_is_refused(cli: Cli, name: str) -> None:
+    done = cli("leakage", name, "-t", "tatoeba", "--data", "sample")
+    assert done.code == 2
+    assert done.complaint.startswith(f"harness: CHECKPOINT {name}: it has learned nothing yet; ")
+
+
+def test_a_language_that_no_task_has_is_refused(cli: Cli, sample_model: Path) -> None:
+    """Else the answer would be about English alone."""
+    done = cli("leakage", sample_model, "-t", "xnli", "-l", "ja", "--data", "sample")
+    assert done.code == 2
+    assert done.complaint == "harness: --languages ja: none of xnli has it"
 
 
 def test_a_set_of_nothing_but_copies_is_one_line(cli: Cli, tmp_path: Path) -> None:
     command = f"train -m sample -t tlm --mlm-languages de --data sample --apart xtreme -o {tmp_path / 'x'}"
     done = cli(*command.split())
     assert done.code == 2
-    assert done.complaint == (
-        "harness: tlm/train has nothing to learn: every text occurs in the sets that it is kept apart from"
+    assert done.complaint.startswith(
+        "harness: tlm/train has nothing to learn: every text occurs in the sets that it is kept apart from; give other text"
     )
 
 

@@ -119,7 +119,7 @@ def test_every_training_set_can_be_said(
 def test_hyper_parameters_are_kept_as_text_by_task() -> None:
     given_texts = [f"{name}={value}" for name, value in HYPER.items()]
     assert parse_hyper(given_texts, TASKS) == {"": HYPER}
-    assert parse_hyper(["epochs=1", "panx.epochs=2", "panx.epochs=3"], TASKS) == {
+    assert parse_hyper(["epochs=1", "panx.epochs=3"], TASKS) == {
         "": {"epochs": "1"},
         "panx": {"epochs": "3"},
     }

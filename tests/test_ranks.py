@@ -267,6 +267,7 @@ def learned(together: Together, tmp_path_factory: pytest.TempPathFactory) -> Lea
     )
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("task", ["mnli", "panx"])
 def test_two_processes_learn_what_one_does(learned: Learned, task: str) -> None:
     """Up to how sums are rounded: losses, gradients' norms, selection, weights."""
@@ -283,6 +284,7 @@ def test_two_processes_learn_what_one_does(learned: Learned, task: str) -> None:
     assert one["digest"] != two["digest"], "nothing was divided"
 
 
+@pytest.mark.full
 def test_all_processes_have_the_same_weights_each_time(learned: Learned) -> None:
     for name, parts in learned.two.items():
         assert parts[0] == parts[1], name
@@ -290,6 +292,7 @@ def test_all_processes_have_the_same_weights_each_time(learned: Learned) -> None
     assert learned.two["dropout"][0]["digest"] != learned.two["mnli 2"][0]["digest"]
 
 
+@pytest.mark.full
 def test_memory_that_does_not_suffice_in_one_halves_the_batches_of_all(learned: Learned) -> None:
     full, plain = learned.two["full"][0], learned.two["mnli 2"][0]
     assert (full["micro_tokens"], plain["micro_tokens"]) == (50, 100)
@@ -299,6 +302,7 @@ def test_memory_that_does_not_suffice_in_one_halves_the_batches_of_all(learned: 
         torch.testing.assert_close(second[name], value, atol=1e-6, rtol=1e-4, msg=name)
 
 
+@pytest.mark.full
 def test_an_interrupt_of_one_stops_all_and_they_go_on_to_the_same_bits(learned: Learned) -> None:
     stopped = learned.two["interrupt"]
     assert [entry["error"] for entry in stopped] == ["KeyboardInterrupt"] * 2
@@ -306,6 +310,7 @@ def test_an_interrupt_of_one_stops_all_and_they_go_on_to_the_same_bits(learned: 
     assert learned.two["dropout after"] == learned.two["dropout"]
 
 
+@pytest.mark.full
 def test_a_training_of_one_process_goes_on_in_two(learned: Learned) -> None:
     """It says from which step on how many processes were at it."""
     begun, done = learned.one["stopped"], learned.two["stopped"][0]

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -93,13 +94,22 @@ def test_kills_at_many_moments_leave_no_trace(
 
 
 def test_a_second_run_encodes_nothing_and_keeps_every_byte(
-    sample_model: Path, tmp_path: Path, undisturbed: dict[str, bytes]
+    cli: Callable[..., Any], isolated: Callable[..., Path], sample_model: Path, tmp_path: Path
 ) -> None:
     """In the same folder nothing is computed; in another, vectors come from the store."""
-    finish(sample_model, tmp_path, tmp_path / "one")
-    assert "0 units to compute, 7 done before" in finish(sample_model, tmp_path, tmp_path / "one")
-    finish(sample_model, tmp_path, tmp_path / "two")
-    assert content(tmp_path / "one") == content(tmp_path / "two") == undisturbed
+    isolated("home-second")
+
+    def run(name: str) -> str:
+        told = cli("eval", "-m", sample_model, *TASKS, "-o", tmp_path / name)
+        assert told.code == 0, told.err
+        return str(told.err)
+
+    run("one")
+    first = content(tmp_path / "one")
+    assert "0 units to compute, 7 done before" in run("one")
+    assert content(tmp_path / "one") == first
+    run("two")
+    assert content(tmp_path / "two") == first
     assert '"sentences": 0' in (tmp_path / "two" / "run.json").read_text(encoding="utf-8")
 
 

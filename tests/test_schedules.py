@@ -332,7 +332,8 @@ def test_another_way_to_the_same_gradients_gives_nearly_equal_weights(
 
 def started(model: Path, home: Path) -> subprocess.Popen[str]:
     """``harness train`` in a process of its own, which saves its state after every step."""
-    hyper = [part for name, value in HYPER.items() for part in ("--hyper", f"{name}={value}")]
+    longer = {**HYPER, "max_steps": "10"}
+    hyper = [f"--hyper={name}={value}" for name, value in longer.items()]
     command = [
         sys.executable,
         "-m",
@@ -349,8 +350,6 @@ def started(model: Path, home: Path) -> subprocess.Popen[str]:
         "--data",
         "sample",
         *hyper,
-        "--hyper",
-        "max_steps=10",
         "--device",
         "cpu",
         "-o",

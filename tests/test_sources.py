@@ -515,6 +515,7 @@ def test_fetching_tells_revision_and_number_of_files(fetched: Fetched) -> None:
     assert not [item for item in noted if item["path"] == "extra.bin"]
 
 
+@pytest.mark.full
 def test_an_offline_run_on_fetched_data_gives_the_scores_of_the_same_data_as_files(
     fetched: Fetched, cli: Callable[..., Any], tmp_path: Path
 ) -> None:

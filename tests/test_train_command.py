@@ -185,6 +185,19 @@ def test_everything_else_reaches_its_place(cli: Cli, caught: Caught, tmp_path: P
         (("-t", "mnli", "--hyper", "epochs"), "--hyper epochs: give [TASK.]NAME=VALUE"),
         (("-t", "mnli", "--hyper", "nosuch=1"), "no hyper-parameter 'nosuch'"),
         (("-t", "mnli", "--hyper", "qqp.epochs=1"), "--hyper qqp.epochs=1: task 'qqp' is not selected"),
+        (("-t", "mnli", "--hyper", "clip=1", "--hyper", "clip=2"), "--hyper clip is given twice, as 1 and 2"),
+        (
+            ("-t", "mnli", "--hyper", "mnli.clip=1", "--hyper", "mnli.clip=1"),
+            "--hyper mnli.clip is given twice, as 1 and 1; leave one out",
+        ),
+        (("-t", "mnli", "--hyper", "lora_rank=1.5"), "(give a whole number, at least 0 and at most 4,096)"),
+        (("-t", "mnli", "--hyper", "lora_rank=99999999"), "(must be at most 4,096)"),
+        (("-t", "mnli", "--hyper", "patience=often"), "(give a whole number, at least 1, or none)"),
+        (("-t", "mnli", "--hyper", "dropout=much"), "(give a number, at least 0 and below 1, or none)"),
+        (("-t", "mnli", "--hyper", "epochs=inf"), "epochs=inf is not allowed (must be at most 1,000,000,000,000)"),
+        (("-t", "mlm", "--apart", ""), "--apart '': name tasks or suites, e.g. xtreme"),
+        (("-t", "mlm", "--apart", "xtreme", "--apart", " ,"), "--apart ' ,': name tasks or suites, e.g. xtreme"),
+        (("-t", "mlm", "--apart", "tl*"), "'tl*' names no task that is scored"),
         (("-t", "mnli", "--train-from", "a/b/c"), "--train-from a/b/c: give"),
         (("-t", "mnli", "--seed", "-1"), "Invalid value for '--seed'"),
         (("-t", "mnli", "--schedule", "both"), "Invalid value for '--schedule'"),
@@ -242,6 +255,34 @@ def test_a_dry_run_says_what_would_be_learned(cli: Cli, isolated: Callable[..., 
     assert courses[2].endswith("no selection")
     assert len(courses) == 3
     assert not list(home.glob("checkpoints/*"))
+
+
+def test_a_dry_run_says_what_is_left_out_and_what_could_not_be_looked_at(cli: Cli, tmp_path: Path) -> None:
+    evaluated = ["Die Katze schläft heute Nacht am Ofen.", "Niemand weiß heute Abend den Weg nach Hause."]
+    own = [f"Satz {word} handelt von {word} Dingen und sonst nichts." for word in "abcdef"]
+    for name, lines in {
+        "text/de.train.txt": [*own, evaluated[0]],
+        "tatoeba/v1/tatoeba.deu-eng.deu": evaluated,
+        "tatoeba/v1/tatoeba.deu-eng.eng": ["One.", "Two."],
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    options = ("train", "-m", "sample", "-t", "mlm", "--data", tmp_path, "--apart", "tatoeba", "--dry-run")
+    done = cli(*options)
+    assert done.code == 0, done.err
+    _, learned, kept = done.out.splitlines()
+    assert learned.startswith("  mlm/train: 6 examples (de), ")
+    assert kept == "    kept apart from tatoeba: 1 texts left out"
+    # A copy of a test set that cannot be read.
+    (tmp_path / "tatoeba/v1/tatoeba.deu-eng.eng").write_text("One.\n", encoding="utf-8")
+    *_, kept, unread = cli(*options).out.splitlines()
+    assert kept == "    kept apart from tatoeba: 0 texts left out"
+    assert unread.startswith(
+        "    evaluated sets that cannot be read here (tatoeba/de/test, tatoeba/de/dev); "
+    )
+    (course,) = json.loads(cli(*options, "--json").out)[0]["courses"]
+    assert (course["apart"], course["left_out"], course["examples"]) == (["tatoeba"], 0, 7)
+    assert course["caveats"] == [unread.strip()]
 
 
 def test_a_dry_run_as_json_is_for_programs(cli: Cli) -> None:

@@ -73,9 +73,9 @@ class LazyGroup(click.Group):
 def harness(debug: bool) -> None:
     """Evaluate how well multilingual encoders transfer from English to other languages.
 
-    Exit codes: 0 done; 1 regression found (gate only); 2 bad usage, input or environment; 3 some units failed, the
-    others are written; 4 gate cannot decide; 5 nothing selected; 70 a defect of the harness; 130 interrupted, the same
-    command goes on. Every option is also an environment variable, e.g. HARNESS_EVAL_MODEL.
+    Exit codes: 0 done; 1 found what was looked for: a regression (gate), leaked texts (leakage); 2 bad usage, input or
+    environment; 3 some units failed, the others are written; 4 gate or leakage cannot decide; 5 nothing selected; 70 a
+    defect of the harness; 130 interrupted, the same command goes on. Every option is also an environment variable, e.g. HARNESS_EVAL_MODEL.
     """
 
 

@@ -33,7 +33,7 @@ def executor_of(
     if name == "ray":
         from harness.executors.ray import ray_cluster
 
-        address = ray_address or "auto"
+        address = "auto" if ray_address is None else ray_address
         with ray_cluster(address=address, device=device, workers=workers, cores=cores) as executor:
             yield executor
     elif name == "slurm":
@@ -47,6 +47,35 @@ def executor_of(
         yield processes(_devices(device, workers))
 
 
+def planned_device(
+    name: str,
+    *,
+    device: str,
+    workers: int | None,
+    cores: int | None,
+    ray_address: str | None,
+    slurm: Sequence[str],
+) -> str:
+    """The kind of device of cells as the options alone say it, without asking a cluster, for a plan.
+
+    ``auto`` where only a Ray cluster could tell.
+
+    Raises:
+        UsageError: An option is not allowed, or does not go with the executor.
+    """
+    _check(name, device, cores=cores, ray_address=ray_address, slurm=slurm)
+    if name == "ray":
+        from harness.executors.ray import head_of
+
+        head_of("auto" if ray_address is None else ray_address)
+        return device
+    if name == "slurm":
+        from harness.executors.slurmoptions import slurm_options
+
+        return slurm_options(slurm, device=device, cores=cores).device
+    return _devices(device, workers)[0].partition(":")[0]
+
+
 def _check(
     name: str, device: str, *, cores: int | None, ray_address: str | None, slurm: Sequence[str]
 ) -> None:
@@ -56,11 +85,11 @@ def _check(
         raise UsageError(f"--device {device}: --executor {name} gives each cell its device; give cuda")
     wanted = {
         "--ray-address": (ray_address, ("ray",)),
-        "--slurm": (slurm, ("slurm",)),
+        "--slurm": (slurm or None, ("slurm",)),
         "--cores": (cores, ("ray", "slurm")),
     }
     for option, (value, names) in wanted.items():
-        if value and name not in names:
+        if value is not None and name not in names:
             raise UsageError(f"{option} goes with --executor {' or '.join(names)} only")
 
 

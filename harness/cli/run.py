@@ -17,7 +17,7 @@ from harness.cli.options import json_option, plugin_options
 
 if TYPE_CHECKING:
     from harness.executors import Executor
-    from harness.experiment import Ended, ExperimentWriter, Job
+    from harness.experiment import Conditions, Ended, ExperimentWriter, Job
     from harness.recipes import Recipe, RecipeModel
     from harness.registry import Catalog
 
@@ -106,9 +106,9 @@ def command(
     RECIPE is the name of a shipped one (an unknown name shows them all) or a .yaml file. The same command goes on where an
     earlier one stopped; a cell that fails does not keep the others from being done.
     """
-    from harness.cli.places import executor_of
+    from harness.cli.places import executor_of, planned_device
     from harness.cli.together import alone
-    from harness.experiment import Conditions, ExperimentWriter, jobs_of
+    from harness.experiment import Conditions, ExperimentWriter
     from harness.recipefile import find_recipe
     from harness.recipenames import check
     from harness.registry import load_catalog
@@ -119,20 +119,17 @@ def command(
     check(found, catalog, given=[key for key, value in (("model", models), ("data", data)) if value])
     asked = replace(found.recipe, models=_models(models)) if models else found.recipe
     names = ("device", "workers", "cores", "ray_address", "slurm")
-    with executor_of(executor, **{name: given.pop(name) for name in names}) as place:
-        conditions = Conditions(
-            device=place.device,
-            data=_data(data or asked.data or "hub"),
-            plugins=tuple(plugins),
-            others=not no_plugins,
-            **given,
-        )
-        _check_targets(asked, catalog, conditions.data)
-        folder = output or Path("experiments") / asked.name
-        jobs = jobs_of(asked, conditions, folder)
-        if dry_run:
-            _show_plan(asked, jobs, catalog, conditions.data, as_json=as_json)
-            return 0
+    where = {name: given.pop(name) for name in names}
+    given |= {"plugins": tuple(plugins), "others": not no_plugins}
+    folder = output or Path("experiments") / asked.name
+    if dry_run:
+        device = planned_device(executor, **where)
+        conditions = Conditions(device=device, data=_data(data or asked.data or "hub"), **given)
+        _show_plan(asked, _jobs(asked, catalog, conditions, folder), catalog, conditions, as_json=as_json)
+        return 0
+    with executor_of(executor, **where) as place:
+        conditions = Conditions(device=place.device, data=_data(data or asked.data or "hub"), **given)
+        jobs = _jobs(asked, catalog, conditions, folder)
         with ExperimentWriter(
             folder=folder,
             recipe=asked,
@@ -159,6 +156,14 @@ def _models(texts: Sequence[str]) -> tuple[RecipeModel, ...]:
             RecipeModel(name=name, model=str(Path(model).resolve()) if Path(model).is_dir() else model)
         )
     return tuple(found)
+
+
+def _jobs(recipe: Recipe, catalog: Catalog, conditions: Conditions, folder: Path) -> tuple[Job, ...]:
+    """The cells of a recipe, if all of them can be evaluated; raises UsageError."""
+    from harness.experiment import jobs_of
+
+    _check_targets(recipe, catalog, conditions.data)
+    return jobs_of(recipe, conditions, folder)
 
 
 def _check_targets(recipe: Recipe, catalog: Catalog, data: str) -> None:
@@ -239,13 +244,20 @@ def _print_json(folder: Path, report: Path, code: int, ended: Sequence[tuple[Job
     click.echo(json.dumps(value, ensure_ascii=False, indent=1))
 
 
-def _show_plan(recipe: Recipe, jobs: Sequence[Job], catalog: Catalog, data: str, *, as_json: bool) -> None:
+def _show_plan(
+    recipe: Recipe, jobs: Sequence[Job], catalog: Catalog, conditions: Conditions, *, as_json: bool
+) -> None:
     from harness.costs import cost_of
     from harness.recipes import shared_prefixes
     from harness.sources import DataLocation
 
     prefixes = shared_prefixes(recipe)
-    cost = cost_of(recipe, catalog, DataLocation.parse(data))
+    cost = cost_of(recipe, catalog, DataLocation.parse(conditions.data))
+    if conditions.device == "auto":
+        click.echo(
+            "harness: the Ray cluster was not asked, so cells are named as on a CPU; --device cuda names them as on GPUs",
+            err=True,
+        )
     if as_json:
         value = {
             "recipe": recipe.name,

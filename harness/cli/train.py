@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -182,6 +183,16 @@ def _show(stages: list[Planned], *, as_json: bool) -> None:
                 f"  {course['from']}: {course['examples']} examples ({course['language']}), drawn with {course['weight']:.3f}, "
                 f"{course['batch_size']} a step, {course['max_length']} tokens, {course['selected_on'] or 'no selection'}"
             )
+            for line in _apart_lines(course):
+                click.echo(f"    {line}")
+
+
+def _apart_lines(course: Mapping[str, Any]) -> Iterator[str]:
+    """What is not learned because it is evaluated; nothing where nothing is kept apart."""
+    if not course["apart"]:
+        return
+    yield f"kept apart from {', '.join(course['apart'])}: {course['left_out']} texts left out"
+    yield from course["caveats"]
 
 
 def _facts(stage: Planned) -> dict[str, Any]:
@@ -209,6 +220,9 @@ def _course(course: Course) -> dict[str, Any]:
         "epochs": course.epochs,
         "max_length": course.max_length,
         "selected_on": None if course.select is None else f"chosen on {course.select.name}",
+        "apart": [task.name for task in course.learn.apart],
+        "left_out": course.learn.left_out,
+        "caveats": list(course.learn.caveats),
     }
 
 

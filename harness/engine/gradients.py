@@ -22,8 +22,9 @@ _DROPOUT_STREAM: Final = 0xD20
 def sum_gradients(ranks: Ranks, parameters: Iterable[Tensor], value: float) -> float:
     """Put the sum of all processes' gradients into each of them; the sum of the values, in float64.
 
-    A parameter that has a gradient nowhere stays without one, as in one process. All processes get the same bits, and
-    the same ones each time, for the order in which they are added follows from the number of processes alone.
+    A parameter that has a gradient nowhere stays without one, as in one process. All processes get the same bits. On CPUs
+    they are the same each time, for the order in which they are added follows from the number of processes alone; NCCL
+    chooses its order by size and topology.
     """
     if ranks.size == 1:
         return value

@@ -21,8 +21,8 @@ from harness.place import Place, place
 
 T = TypeVar("T")
 
-# How long a process waits for another that is alive; one that died is noticed at once. The first one searches and scores
-# meanwhile, which may take an hour.
+# How long a process waits for another that is alive; one that died is noticed at once, but for sums of gradients between GPUs,
+# which NCCL's watchdog ends. The first one searches and scores meanwhile, which may take an hour.
 _WAIT_SECONDS: Final = 4 * 3600
 _MEETING_SECONDS: Final = 600.0
 _LEAVING_SECONDS: Final = 5.0

@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import signal
+import socket
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +26,7 @@ from harness.executors.signals import interrupted_by
 from harness.experiment import Ended, Job
 
 _POLL_SECONDS = 0.25
+_ANSWER_SECONDS = 3.0
 # Writing the state of a training of a large model may take minutes.
 _STOP_SECONDS = 600
 # A cluster of one machine that is started for one experiment; cells pass nothing through its object store.
@@ -36,6 +39,10 @@ _SETTINGS = {
     # A cluster that is started here has nothing more important to do than its cells.
     "RAY_worker_niceness": "0",
 }
+
+_BEGIN = (
+    "'ray start --head' begins one, and --ray-address local starts one on this machine for this command alone"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +72,10 @@ def ray_cluster(*, address: str, device: str, workers: int | None, cores: int | 
     Raises:
         UsageError: Ray is not installed, there is no such cluster, or no node of it can do a cell.
     """
+    head = head_of(address)
     ray = _library()
+    if head is not None:
+        _check_answers(address, head)
     _connect(ray, address)
     try:
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
@@ -75,6 +85,32 @@ def ray_cluster(*, address: str, device: str, workers: int | None, cores: int | 
             yield Executor(device=kind, carry_out=partial(_carry_out, ray, share, workers))
     finally:
         ray.shutdown()
+
+
+def head_of(address: str) -> tuple[str, int] | None:
+    """Host and port of a cluster's head, None for ``auto`` and ``local``; raises UsageError."""
+    if "://" in address:
+        raise UsageError(
+            f"--ray-address {address}: the harness must run on a machine of the cluster; give auto or HOST:PORT"
+        )
+    if address in ("auto", "local"):
+        return None
+    match = re.fullmatch(r"([\w.-]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})", address)
+    if match is None or not 1 <= int(match[2]) <= 65_535:
+        raise UsageError(
+            f"--ray-address '{address}': give auto, local, or HOST:PORT with a port from 1 to 65535, e.g. node1:6379"
+        )
+    return match[1].strip("[]"), int(match[2])
+
+
+def _check_answers(address: str, head: tuple[str, int]) -> None:
+    """Find out that nothing listens there: Ray tries for half a minute, and logs each try; raises UsageError."""
+    try:
+        socket.create_connection(head, timeout=_ANSWER_SECONDS).close()
+    # The encoding of a host's name for the network refuses some names as a ValueError.
+    except (OSError, ValueError) as error:
+        told = getattr(error, "strerror", None) or error
+        raise UsageError(f"--ray-address {address}: no Ray cluster there ({told}); {_BEGIN}") from error
 
 
 def _library() -> Any:
@@ -91,10 +127,6 @@ def _library() -> Any:
 
 
 def _connect(ray: Any, address: str) -> None:
-    if "://" in address:
-        raise UsageError(
-            f"--ray-address {address}: the harness must run on a machine of the cluster; give auto or HOST:PORT"
-        )
     own = {"include_dashboard": False, "object_store_memory": _STORE_BYTES} if address == "local" else {}
     try:
         ray.init(
@@ -105,10 +137,7 @@ def _connect(ray: Any, address: str) -> None:
         )
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         told = str(error).strip().splitlines()[0]
-        raise UsageError(
-            f"--ray-address {address}: no Ray cluster there ({told}); 'ray start --head' begins one, and --ray-address "
-            "local starts one on this machine for this command alone"
-        ) from error
+        raise UsageError(f"--ray-address {address}: no Ray cluster there ({told}); {_BEGIN}") from error
 
 
 def _share(nodes: Sequence[Mapping[str, float]], device: str, cores: int | None) -> _Share:

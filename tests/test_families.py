@@ -409,4 +409,4 @@ def test_heads_beside_a_decoder_answer_as_they_did(
         again = open_answering(
             for_task(saved, task), lesson.format.head, order, device="cpu", dtype="float32"
         )
-        assert_same(lesson.answers(again), lesson.answers(headed))
+        assert_same(lesson.answers(again), lesson.answers(with_packer(headed)))

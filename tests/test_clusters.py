@@ -46,7 +46,7 @@ stage:
 PLUGIN = """
 import os, time
 from pathlib import Path
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from harness import hookimpl
 from harness.formats.retrieval import Retrieval
 from harness_xtreme.tatoeba import TATOEBA

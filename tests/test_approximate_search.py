@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from harness import search
+from harness.errors import UnwrittenError
 from harness.formats.retrieval import Mining, Nearest, Retrieval, Search, Sentence, Side
 from harness.search import ExactSearch, Found, Recall, Shards, SizedSearch, approximate, inverted_search
 
@@ -177,3 +180,18 @@ def test_of_two_directions_the_worse_recall_counts() -> None:
 
     vectors = np.eye(3, dtype=np.float32)
     assert search.both_ways(vectors, vectors, 1, Two()).recall == Recall(share=0.8, k=1, queries=3)
+
+
+def test_a_disk_without_room_for_the_inverted_file_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Told before anything is written: a write into a map of a full disk would end the process by a signal."""
+
+    def full(_descriptor: int, _begin: int, size: int) -> None:
+        assert size == 4 * 400 * 8
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    rows = np.random.default_rng(0).standard_normal((400, 8)).astype(np.float32)
+    with pytest.raises(
+        UnwrittenError, match=r"no room for 0\.0 GB of vectors \(No space left on device\); set TMPDIR"
+    ):
+        inverted_search(rows, rows, 4, exact=ExactSearch())

@@ -241,6 +241,7 @@ def printed(script: str, *arguments: str) -> list[list[str]]:
     return [line.split() for line in done.stdout.splitlines()]
 
 
+@pytest.mark.full
 def test_gpu_runs_its_code_on_a_cpu_and_its_checks_hold() -> None:
     """Every row is there, and the program says itself if a result is not the CPU's."""
     lines = printed("gpu.py", "--device", "cpu", "--tiny", "--repeats", "1", "--dtype", "bfloat16")

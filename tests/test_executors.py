@@ -151,12 +151,13 @@ def test_two_workers_share_the_cells(odd: Path, tmp_path: Path) -> None:
     assert [open_run(job.folder).manifest["status"] for job in interrupted] == ["interrupted"]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("act", "told"),
     [
         ("kill", "was ended by signal SIGKILL (out of memory, perhaps)"),
-        pytest.param("exit", "ended with code 0", marks=pytest.mark.full),
-        pytest.param("leave", "ended with code 7", marks=pytest.mark.full),
+        ("exit", "ended with code 0"),
+        ("leave", "ended with code 7"),
     ],
 )
 def test_a_worker_that_dies_fails_its_cell_alone_and_another_takes_its_place(
@@ -224,7 +225,7 @@ def test_cells_can_be_carried_out_from_another_thread(odd: Path, tmp_path: Path)
 # What a terminal, a batch system or a crash does to the process that started the workers
 
 STARTER = """
-    import sys
+    import signal, sys
     from pathlib import Path
     from harness.executors import local
     from harness.experiment import Conditions, jobs_of
@@ -232,6 +233,8 @@ STARTER = """
     from harness.stages import Setting, Stage
 
     if __name__ == "__main__":
+        # Where tests run in the background of a shell, Ctrl-C is ignored, and so it is in all that they start.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         hyper = {"": {"epochs": "100000", "batch_size": "8", "learning_rate": "1e-5", "select": "last"}}
         recipe = Recipe(
             name="long", title="Long", question="Does it stop?",

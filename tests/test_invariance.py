@@ -53,7 +53,7 @@ def threads(number: int) -> Iterator[None]:
         faiss.omp_set_num_threads(before[1])
 
 
-@pytest.fixture(params=["sample", pytest.param("minilm", marks=pytest.mark.full)])
+@pytest.fixture(params=["sample", "minilm"])
 def evaluate(
     request: pytest.FixtureRequest, cli: Cli, isolated: Callable[..., Path], tmp_path: Path
 ) -> Evaluate:
@@ -74,6 +74,7 @@ def evaluate(
     return run
 
 
+@pytest.mark.full
 def test_scores_depend_on_no_batch_no_order_and_no_thread(evaluate: Evaluate) -> None:
     usual = evaluate()
     assert len(usual) > 50

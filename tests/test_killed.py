@@ -260,7 +260,8 @@ def assert_same_after(
                 shutil.rmtree(trial.folder, ignore_errors=True)
 
 
-@pytest.mark.parametrize("name", ["eval", pytest.param("multitask", marks=pytest.mark.full)])
+@pytest.mark.full
+@pytest.mark.parametrize("name", ["eval", "multitask"])
 def test_a_killed_command_goes_on_to_the_same_bits(
     nursery: Nursery, undisturbed: Callable[[str], Whole], sample_model: Path, tmp_path: Path, name: str
 ) -> None:

@@ -106,7 +106,7 @@ def brute_force(minilm: Path, texts: list[str]) -> NDArray[np.float64]:
     return normalised
 
 
-@pytest.mark.parametrize("code", ["ang", "ast"])
+@pytest.mark.parametrize("code", ["ang", pytest.param("ast", marks=pytest.mark.full)])
 def test_scores_equal_a_brute_force_computation_exactly(
     minilm: Path, real_data: Path, home: Path, code: str
 ) -> None:

@@ -198,7 +198,8 @@ def full_disk(after: int) -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("after", [0, *(pytest.param(n, marks=pytest.mark.full) for n in (1, 6))])
+@pytest.mark.full
+@pytest.mark.parametrize("after", [0, 1, 6])
 def test_a_disk_that_is_full_for_the_experiment_is_told_and_the_same_command_goes_on(
     cli: Callable[..., Any], isolated: Callable[..., Path], tmp_path: Path, recipe: Path, after: int
 ) -> None:
@@ -238,6 +239,7 @@ def test_a_disk_that_is_full_in_a_cell_stops_all_and_the_same_command_goes_on(
     assert list(cells(out).values()) == ["done", "done"]
 
 
+@pytest.mark.full
 def test_a_cache_that_cannot_be_written_is_told_once(
     cli: Callable[..., Any],
     isolated: Callable[..., Path],
@@ -368,6 +370,7 @@ def test_a_dry_run_tells_cells_prefixes_and_cost_to_programs(
     assert shown[4] == "shared  sample: copa, seed 0: trained once for 2 cells"
 
 
+@pytest.mark.full
 def test_the_ids_of_a_dry_run_are_the_folders_of_the_run(
     cli: Callable[..., Any], isolated: Callable[..., Path], tmp_path: Path, recipe: Path
 ) -> None:

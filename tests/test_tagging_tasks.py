@@ -382,6 +382,7 @@ def golden_tasks(folder: Path) -> Iterator[tuple[str, TaskSpec, Path]]:
 TASKS = (PANX, UDPOS, UDPOS_SYNTACTIC)
 
 
+@pytest.mark.full
 def test_golden_real_files(real_data: Path) -> None:
     found: dict[str, dict[str, Any]] = {}
     for name, task, folder in golden_tasks(real_data):

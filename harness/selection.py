@@ -11,6 +11,7 @@ from harness.errors import NothingSelectedError, UsageError
 from harness.registry import Catalog
 from harness.sources import DataLocation
 from harness.spec import TaskSpec
+from harness.teaching import put_once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,18 +156,19 @@ def _tasks(catalog: Catalog, names: Sequence[str]) -> dict[str, set[str]]:
 
 
 def _splits(catalog: Catalog, chosen: Iterable[str], given: Sequence[str]) -> dict[str, str]:
-    """The split of each task: the task's own unless ``SPLIT`` or ``TASK=SPLIT`` says otherwise."""
+    """The split of each task: ``TASK=SPLIT`` says it, else ``SPLIT``, else it is the task's own."""
     by_split = {name: catalog.task(name).split for name in chosen}
+    wanted: dict[str, str] = {}
     for entry in _split(given):
         name, _, split = entry.rpartition("=")
         if name and name not in by_split:
             raise UsageError(f"--split {entry}: task '{name}' is not selected")
-        for task in [name] if name else list(by_split):
+        for task in [name] if name else by_split:
             known = catalog.task(task).splits
             if split not in known:
                 raise UsageError(f"--split {entry}: task '{task}' has the splits {', '.join(known)}")
-            by_split[task] = split
-    return by_split
+        put_once(wanted, name, split, option="split")
+    return {task: wanted.get(task, wanted.get("", split)) for task, split in by_split.items()}
 
 
 def changes(selected: Sequence[Selected], given: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -180,5 +182,8 @@ def changes(selected: Sequence[Selected], given: Sequence[str]) -> dict[str, dic
             raise UsageError(f"--set {text}: give TASK.SETTING=VALUE, e.g. bucc2018.margin=distance")
         if task not in names:
             raise UsageError(f"--set {text}: task '{task}' is not selected")
-        found.setdefault(task, {})[setting] = value
+        mine = found.setdefault(task, {})
+        if setting in mine:
+            raise UsageError(f"--set {left} is given twice, as {mine[setting]} and {value}; leave one out")
+        mine[setting] = value
     return found

@@ -8,7 +8,7 @@ from typing import Literal, TypeVar
 
 from harness.errors import UsageError
 from harness.stages import MaskedShare, Sampler, SamplerKind, Stage, Translated
-from harness.teaching import parse_hyper
+from harness.teaching import parse_hyper, put_once
 
 Value = TypeVar("Value")
 
@@ -116,9 +116,10 @@ def _by_task(
         if not value or not (equals or every):
             raise UsageError(f"--{option} {text}: give TASK=VALUE")
         try:
-            found[task] = read(value)
+            read_value = read(value)
         except ValueError as error:
             raise UsageError(f"--{option} {text}: {error}") from error
+        put_once(found, task, read_value, option=option)
     return found
 
 

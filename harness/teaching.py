@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from harness.errors import UsageError
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +52,7 @@ def parse_train_from(texts: Sequence[str], tasks: Sequence[str]) -> dict[str, Tr
     """``[TASK=][OTHER/]SPLIT[:RANGE]`` by task; RANGE is ``N`` (the first N rows) or ``A-B`` (rows A to B, counted from 0).
 
     Raises:
-        UsageError: It is not of this form, or the task is not selected.
+        UsageError: It is not of this form, the task is not selected, or is given twice.
     """
     found: dict[str, TrainFrom] = {}
     for text in texts:
@@ -65,8 +67,16 @@ def parse_train_from(texts: Sequence[str], tasks: Sequence[str]) -> dict[str, Tr
         rows = (0, int(count)) if count else (int(first), int(last) + 1) if first else None
         if rows is not None and rows[0] >= rows[1]:
             raise UsageError(f"--train-from {text}: the range holds no row")
-        found[task or ""] = TrainFrom(task=other, split=split, rows=rows)
+        put_once(found, task or "", TrainFrom(task=other, split=split, rows=rows), option="train-from")
     return found
+
+
+def put_once(found: dict[str, Value], task: str, value: Value, *, option: str) -> None:
+    """Keep what an option says of a task, ``""`` for every one; raises UsageError where it has said something of it before."""
+    if task in found:
+        whose = f"task '{task}'" if task else "every task"
+        raise UsageError(f"--{option} is given twice for {whose}; leave one out")
+    found[task] = value
 
 
 def parse_hyper(texts: Sequence[str], tasks: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -98,7 +108,7 @@ def parse_head_labels(texts: Sequence[str], tasks: Sequence[str]) -> dict[str, t
         task, equals, labels = text.partition("=")
         if not equals or task not in tasks:
             raise UsageError(f"--head-labels {text}: give TASK=label,label,… of a selected task")
-        found[task] = tuple(label.strip() for label in labels.split(","))
+        put_once(found, task, tuple(label.strip() for label in labels.split(",")), option="head-labels")
     return found
 
 

@@ -81,6 +81,13 @@ def scored(run: Path) -> dict[tuple[str, str], list[str]]:
         pytest.param(("--layer", "top"), ["no layer 'top'", "last"], 2, id="layer's name"),
         pytest.param(("--protocol", "mine"), ["no protocol 'mine'", "xtreme, phang2020"], 2, id="protocol"),
         pytest.param(("--split", "train"), ["--split train", "'tatoeba'", "test, dev"], 2, id="split"),
+        pytest.param(("--split", "dev", "--split", "test"), ["--split is given twice"], 2, id="split twice"),
+        pytest.param(
+            ("--set", "tatoeba.k=1", "--set", "tatoeba.k=2"),
+            ["--set tatoeba.k is given twice, as 1 and 2"],
+            2,
+            id="setting twice",
+        ),
         pytest.param(("--split", "bucc2018=dev"), ["'bucc2018' is not selected"], 2, id="task of a split"),
         pytest.param(("--max-length", "999"), ["--max-length 999", "3 to 128", "sample"], 2, id="too long"),
         pytest.param(("--max-length", "2"), ["--max-length 2", "3 to 128"], 2, id="too short"),

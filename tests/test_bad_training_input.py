@@ -92,6 +92,16 @@ def scored(run: Path) -> set[tuple[str, str]]:
         ),
         pytest.param(("--train-from", "test:99"), ["every example of this split was learned"], id="all rows"),
         pytest.param(("--head-labels", "xnli=a,b"), ["--head-labels xnli=a,b", "selected"], id="labels"),
+        pytest.param(
+            ("--head-labels", "udpos=none", "--head-labels", "udpos=A,B"),
+            ["--head-labels is given twice for task 'udpos'"],
+            id="labels twice",
+        ),
+        pytest.param(
+            ("--train-from", "train:9", "--train-from", "train"),
+            ["--train-from is given twice for every task"],
+            id="set twice",
+        ),
         pytest.param(("--head-labels", "udpos"), ["TASK=label,label"], id="no labels"),
         pytest.param(("--seeds", "0,0"), ["give different whole numbers"], id="seed twice"),
         pytest.param(("--seeds", "-1"), ["whole numbers from 0"], id="negative seed"),

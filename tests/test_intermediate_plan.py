@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -396,3 +397,26 @@ def test_a_development_set_that_is_gone_is_not_watched(
     phase = plan("qqp", parent=sequence[-1], hyper=FAST)
     assert [taught.task.name for taught in phase.watched] == ["mlm", "squad_v1", "copa", "qqp"]
     assert phase.key == whole.key
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"train_size": ["mnli=10", "mnli=20"]}, "--train-size is given twice for task 'mnli'"),
+        ({"train_size": ["10", "20"]}, "--train-size is given twice for every task"),
+        ({"translated": ["de", "fr:0.2"]}, "--translated is given twice for every task"),
+        ({"train_from": ["train:5", "train"]}, "--train-from is given twice for every task"),
+        ({"shares": ["qqp=1", "qqp=2"]}, "--share is given twice for task 'qqp'"),
+    ],
+)
+def test_an_option_that_says_two_things_of_a_task_is_refused(
+    options: dict[str, list[str]], told: str
+) -> None:
+    """The first of them must not be dropped without a word."""
+    with pytest.raises(UsageError, match=re.escape(told)):
+        stages_of(StageOptions(tasks=["mnli,qqp"], **options))  # type: ignore[arg-type]
+
+
+def test_what_is_said_of_one_task_stands_beside_what_is_said_of_every_one() -> None:
+    (stage,) = stages_of(StageOptions(tasks=["mnli,qqp"], train_size=["10", "mnli=20"]))
+    assert stage.sizes == {"": "10", "mnli": "20"}

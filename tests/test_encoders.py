@@ -292,6 +292,7 @@ def scores_of(headed: Headed, numbers: NDArray[np.int64] | None = None) -> Tenso
     return scores
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("kind", sorted(HEADS))
 @pytest.mark.parametrize("family", sorted(FAMILIES))
 def test_a_trained_head_is_saved_and_predicts_the_same_as_plain_transformers(

@@ -118,6 +118,7 @@ def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.full
 def test_one_worker_does_all_cells_in_order_and_is_gone_afterwards(odd: Path, tmp_path: Path) -> None:
     jobs = cells(tmp_path / "experiment", odd)
     events = list(local(jobs, ["cpu"]))

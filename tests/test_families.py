@@ -75,7 +75,7 @@ QUICK = {
     "switch_transformers": ("classification",),
     "nllb-moe": ("classification",),
     "qwen3": tuple(TASKS),
-    f"qwen3_moe{BIDIRECTIONAL}": tuple(TASKS),
+    f"qwen3_moe{BIDIRECTIONAL}": ("spans", "tagging"),
     "qwen2": ("classification",),
     f"llama{BIDIRECTIONAL}": ("choices",),
     "mistral": ("tagging",),

@@ -37,6 +37,11 @@ TASKS = {
     MASKED: ["mlm"],
 }
 FAMILIES = ("bert", "xlm-roberta", "xmod", "rembert", "deberta-v2", "modernbert", "eurobert", "mt5")
+# Where each family takes its time, the others wait for the full tests.
+SOME = [
+    pytest.param(family, marks=[pytest.mark.full] * (family not in ("xlm-roberta", "mt5")))
+    for family in FAMILIES
+]
 IDS = torch.tensor([[0, 5, 6, 7, 2, 2, 8, 9, 2], [0, 15, 16, 2, 2, 17, 2, 1, 1]])
 MASK = (IDS != 1).long()
 Tiny = Callable[..., Checkpoint]
@@ -107,7 +112,7 @@ def test_all_heads_share_the_encoder_s_very_tensors(tiny_model: Tiny, family: st
     assert all(not torch.equal(scores_of(found.headed[head]), scores) for head, scores in before.items())
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", SOME)
 def test_a_head_s_first_weights_do_not_depend_on_its_company(tiny_model: Tiny, family: str) -> None:
     """They follow from the seed, and are those that a target's fine-tuning begins with."""
     checkpoint = tiny_model(family)
@@ -138,7 +143,7 @@ def test_opening_heads_leaves_torch_s_random_numbers_alone(tiny_model: Tiny) -> 
     assert torch.equal(torch.get_rng_state(), before)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", SOME)
 def test_a_saved_folder_is_a_plain_encoder_with_heads_beside_it(
     tiny_model: Tiny, tmp_path: Path, family: str
 ) -> None:

@@ -432,6 +432,7 @@ def test_a_second_command_on_the_same_folder_is_refused_while_the_first_goes_on(
     assert "in use by another harness process" in second.stderr
 
 
+@pytest.mark.full
 def test_a_terminal_shows_every_cell_and_ends_clean(
     isolated: Callable[..., Path], tmp_path: Path, recipe: Path
 ) -> None:

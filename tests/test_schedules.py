@@ -277,7 +277,7 @@ def test_realised_shares_are_told(undisturbed: Checkpoint) -> None:
     assert [entry["step"] for entry in told["selection"]] == [3, 6, 9, 10]
 
 
-@pytest.mark.parametrize("save_seconds", [300.0, 0.0])
+@pytest.mark.parametrize("save_seconds", [pytest.param(300.0, marks=pytest.mark.full), 0.0])
 @pytest.mark.parametrize(
     "stops",
     [

@@ -623,8 +623,11 @@ NOTHING_TO_BE_HAD = ("harness: ", "mteb/tatoeba-bitext-mining", "not cached", "h
 
 @pytest.mark.parametrize(
     "arguments",
-    [("data", "fetch", "-t", "tatoeba", "--offline"), ("data", "fetch", "-t", "tatoeba"), EVAL],
-    ids=["fetch --offline", "fetch", "eval --offline"],
+    [
+        pytest.param(("data", "fetch", "-t", "tatoeba", "--offline"), id="fetch --offline"),
+        pytest.param(("data", "fetch", "-t", "tatoeba"), id="fetch"),
+        pytest.param(EVAL, id="eval --offline", marks=pytest.mark.full),
+    ],
 )
 def test_with_nothing_cached_and_no_network_allowed_one_line_says_what_to_do(
     fetched: Fetched, tmp_path: Path, arguments: tuple[str, ...]

@@ -264,9 +264,16 @@ def disturbed(bench: Bench, where: str, stop: Stopper, folder: str, **changes: A
 @pytest.mark.parametrize(
     ("where", "dtype"),
     [
-        *((where, "float32") for where in ("stepped", "forward", "optimizer", "select", "selected")),
-        ("stepped", "bfloat16"),
-        ("stepped", "float16"),
+        *((where, "float32") for where in ("stepped", "optimizer", "select")),
+        *(
+            pytest.param(where, dtype, marks=pytest.mark.full)
+            for where, dtype in (
+                ("forward", "float32"),
+                ("selected", "float32"),
+                ("stepped", "bfloat16"),
+                ("stepped", "float16"),
+            )
+        ),
     ],
 )
 def test_an_interrupted_training_goes_on_as_if_nothing_had_been(

@@ -17,6 +17,7 @@ import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from torch import nn
 
 from harness.checkpoints import open_checkpoint
 from harness.engine import batching, packed, proving
@@ -198,6 +199,16 @@ def test_scores_are_bit_for_bit_the_same_in_any_company(
     np.testing.assert_array_equal(together[0], alone[0])
     for row, scores in together.items():
         np.testing.assert_array_equal(scores, otherwise[row])
+
+
+@pytest.mark.parametrize(
+    ("widest", "room"), [(64, 3072), (1536, 3072), (3072, 2304), (4096, 1536), (10_240, 1536)]
+)
+def test_rows_of_wide_models_are_shorter(widest: int, room: int) -> None:
+    """A layer's output stays below the size from which the C library gives each block back to the system."""
+    layers = nn.ModuleList([nn.Linear(8, 8, device="meta"), nn.Linear(8, widest, device="meta")])
+    assert packed.room_of(layers) == room
+    assert widest > 5_000 or room * widest * 4 < 32 * 2**20
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

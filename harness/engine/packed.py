@@ -24,8 +24,11 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from harness.engine import batching
 
 NAME = "harness_packed"
-# Tokens of a full row on a CPU: sequences of 128, 256, 384 and 512 tokens fill it without a rest.
-ROOM = 3_072
+# Tokens of a full row on a CPU, for layers of up to some width: sequences of 128 and 384 tokens fill it without a rest.
+ROOMS = (3_072, 2_304, 1_536)
+# Bytes of a layer's output in float32. The C library of Linux hands larger blocks back to the system whenever they are
+# freed, and then each of their pages is fetched, and cleared, anew for every layer.
+_KEPT = 32 * 2**20
 # Tokens of a row for what is left over, where it is shown to round alike.
 _SHORTER = (256, 512, 1_024, 2_048)
 # What some families hand to attention and torch's kernels for packed rows know nothing of.
@@ -323,8 +326,14 @@ def batches_of(
     return batching.plan(lengths, budget, exact=64 if device.type == "cpu" else 0)
 
 
-def steady_sizes(module: nn.Module) -> tuple[int, ...]:
-    """Lengths of a row at which every linear layer of a module rounds as it does at :data:`ROOM`, which is the last.
+def room_of(base: nn.Module) -> int:
+    """Tokens of a full row on a CPU: as many as leave what the widest linear layer of an encoder gives a small block."""
+    widest = max((layer.out_features for layer in base.modules() if isinstance(layer, nn.Linear)), default=1)
+    return next((room for room in ROOMS if room * widest * 4 < _KEPT), ROOMS[-1])
+
+
+def steady_sizes(module: nn.Module, room: int) -> tuple[int, ...]:
+    """Lengths of a row at which every linear layer of a module rounds as it does in a full one, ``room``, which is the last.
 
     Kernels choose blocks, and the order of sums, by the number of rows, threads and the dtype. Where a shorter row is
     computed alike is seen by trying: each shape of layer once, on drawn numbers.
@@ -335,10 +344,10 @@ def steady_sizes(module: nn.Module) -> tuple[int, ...]:
         if type(layer) is nn.Linear
     }
     generator = torch.Generator().manual_seed(0)
-    sizes = set(_SHORTER)
+    sizes = {size for size in _SHORTER if size < room}
     with torch.inference_mode():
         for layer in layers.values():
-            rows = torch.randn(ROOM, layer.in_features, generator=generator).to(layer.weight.dtype)
+            rows = torch.randn(room, layer.in_features, generator=generator).to(layer.weight.dtype)
             whole = layer(rows[None])[0]
             sizes = {size for size in sizes if torch.equal(layer(rows[None, :size])[0], whole[:size])}
-    return (*sorted(sizes), ROOM)
+    return (*sorted(sizes), room)

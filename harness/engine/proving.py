@@ -60,10 +60,11 @@ def _proven(base: nn.Module, whole: nn.Module, run: Run, *, pooled: bool, segmen
     padding = config.pad_token_id if isinstance(config.pad_token_id, int) else None
     counts = _counts(config, padding, max(lengths))
     # A window so wide that the proof would take seconds of each opening (Mistral's 4,096): not worth it.
-    if not counts or sum(lengths) > packed.ROOM:
+    room = packed.room_of(base)
+    if not counts or sum(lengths) > room:
         return None
     weight = next(base.parameters())
-    sizes = packed.steady_sizes(whole) if weight.device.type == "cpu" else ()
+    sizes = packed.steady_sizes(whole, room) if weight.device.type == "cpu" else ()
     trial = _Trial.of(base, run, lengths, padding, pooled=pooled, segments=segments)
     try:
         alone = trial.alone(next((size for size in sizes if size >= sum(lengths)), sum(lengths)))

@@ -12,6 +12,7 @@ import sys
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import xxhash
@@ -23,17 +24,21 @@ RUN = 13
 _LEAST = 5
 # Thai, Lao, Burmese, Khmer, kana and Han: scripts that do not part words.
 _ALONE = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-# Vowel signs and accents are of the word in which they stand (Devanagari, Tamil, pointed Hebrew), yet re's \w has none of them.
-_MARKS = "".join(
-    mark
-    for mark in map(chr, range(0x300, sys.maxunicode + 1))
-    if unicodedata.category(mark) in ("Mn", "Mc") and not re.match(f"[{_ALONE}]", mark)
-)
 _LETTERS = rf"[^\W_{_ALONE}]"
-_WORD = re.compile(rf"[{_ALONE}]|{_LETTERS}+(?:[{_MARKS}]+{_LETTERS}*)*")
 # Odd, so that multiplication modulo 2**64 loses nothing.
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)
 Hashes = NDArray[np.uint64]
+
+
+@cache
+def _word() -> re.Pattern[str]:
+    r"""A word. Vowel signs and accents are of the word they stand in (Devanagari, Tamil), yet ``\w`` has none of them."""
+    marks = "".join(
+        mark
+        for mark in map(chr, range(0x300, sys.maxunicode + 1))
+        if unicodedata.category(mark) in ("Mn", "Mc") and not re.match(f"[{_ALONE}]", mark)
+    )
+    return re.compile(rf"[{_ALONE}]|{_LETTERS}+(?:[{marks}]+{_LETTERS}*)*")
 
 
 def words(text: str) -> list[str]:
@@ -44,7 +49,7 @@ def words(text: str) -> list[str]:
     >>> words("हिन्दी में")
     ['हिन्दी', 'में']
     """
-    return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+    return _word().findall(unicodedata.normalize("NFKC", text).casefold())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,12 +9,13 @@ import contextlib
 import dataclasses
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness import files
 from harness.digests import canonical_json
@@ -169,6 +170,25 @@ def write_predictions(path: Path, predictions: Predictions, parts: Mapping[str, 
         writer.finish(parts)
 
 
+# Not pa.array: that imports pandas, which takes half a second, to ask whether it was given something of pandas.
+
+
+def _arrow_texts(texts: Iterable[str]) -> Any:
+    import pyarrow as pa
+
+    spelled = [text.encode("utf-8") for text in texts]
+    borders = np.cumsum([0, *map(len, spelled)], dtype=np.int64).astype(np.int32)
+    buffers = [None, pa.py_buffer(borders), pa.py_buffer(b"".join(spelled))]
+    return pa.Array.from_buffers(pa.string(), len(spelled), buffers)
+
+
+def _arrow_numbers(numbers: NDArray[np.float64]) -> Any:
+    import pyarrow as pa
+
+    buffers = [None, pa.py_buffer(np.ascontiguousarray(numbers, dtype=np.float64))]
+    return pa.Array.from_buffers(pa.float64(), len(numbers), buffers)
+
+
 class PredictionsWriter:
     """Writes one prediction set whose items come some at a time. The file appears whole or not at all.
 
@@ -190,7 +210,7 @@ class PredictionsWriter:
         if self._latest is not None:
             self._put_by(self._latest)
         told = (map(canonical_json, values) for values in (predictions.gold, predictions.values))
-        columns = [pa.array(list(column), pa.string()) for column in (predictions.ids, *told)]
+        columns = [_arrow_texts(column) for column in (predictions.ids, *told)]
         self._latest = pa.record_batch(columns, names=list(_TEXTS))
         self._items += len(self._latest)
 
@@ -227,7 +247,7 @@ class PredictionsWriter:
         ):
             for block in self._blocks():
                 end = begin + len(block)
-                mine = [pa.array(array[begin:end], pa.float64()) for array in columns.values()]
+                mine = [_arrow_numbers(array[begin:end]) for array in columns.values()]
                 writer.write_table(pa.table([*block.columns, *mine], schema=schema))
                 begin = end
 

@@ -80,6 +80,13 @@ def test_showing_a_finished_run_imports_nothing_heavy(cli: Callable[..., Any], t
     assert imported("gate", run, "--baseline", run) == []
 
 
+@pytest.mark.full
+def test_an_evaluation_imports_no_library_that_only_takes_time(isolated: object, tmp_path: Path) -> None:
+    """Pyarrow imports pandas where it is given lists or arrays to read, which takes half a second."""
+    sample = ("-m", "sample", "-t", "tatoeba", "-l", "de", "--data", "sample")
+    assert {"pandas", "datasets"}.isdisjoint(imported("eval", *sample, "-o", tmp_path / "run"))
+
+
 def test_this_test_can_fail(tmp_path: Path, isolated: object) -> None:
     plugin = tmp_path / "heavy_plugin.py"
     plugin.write_text(

@@ -51,11 +51,13 @@ PARTS: Mapping[str, Part] = {
     ),
     "encoders": Part(
         script="encoders.py",
-        settings="--rounds 1",
+        settings="--rounds 2",
         quick="--rounds 1 --rows 16 --windows 2 --layers 2 --dtype float32",
     ),
     "training": Part(
-        script="training.py", quick="--rounds 1 --steps 2 --batch-size 4 --dtype float32 --tasks mnli"
+        script="training.py",
+        settings="--steps 2",
+        quick="--rounds 1 --steps 2 --batch-size 4 --dtype float32 --tasks mnli",
     ),
     "search": Part(script="neighbours.py", quick="--rows 3000 --approximate 1000 --dimension 64"),
     "scoring": Part(script="scoring.py", quick="--rounds 1 --tokens 10000 --questions 500 --pairs 500"),

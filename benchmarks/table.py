@@ -47,12 +47,12 @@ PARTS: Mapping[str, Part] = {
     "retrieval": Part(script="retrieval.py", quick="--rounds 1 --languages swh --dtype float32"),
     "inference": Part(
         script="inference.py",
-        quick="--rounds 1 --examples 15 --questions 4 --languages 2 --dtype float32 --ways harness,bare,trainer",
+        quick="--rounds 1 --tasks panx,xquad --examples 15 --questions 4 --languages 2 --dtype float32 --ways harness,bare",
     ),
     "encoders": Part(
         script="encoders.py",
         settings="--rounds 2",
-        quick="--rounds 1 --rows 16 --windows 2 --layers 2 --dtype float32",
+        quick="--rounds 1 --lengths xnli --rows 16 --layers 2 --dtype float32",
     ),
     "training": Part(
         script="training.py",

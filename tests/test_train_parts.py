@@ -252,6 +252,40 @@ def test_no_room_for_the_optimizer_is_an_error_of_one_line(
         bench.trainer(bench.headed()).run()
 
 
+def made_up(*_: Any, **__: Any) -> Any:
+    """Run out of memory."""
+    raise torch.OutOfMemoryError("made up")
+
+
+def test_no_room_for_adding_up_gradients_is_an_error_of_one_line(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was saved before is there, and with more room the training ends as it would have."""
+    whole = bench.headed()
+    bench.trainer(whole, folder="whole").run()
+    with monkeypatch.context() as patched:
+        real, calls = train.sum_gradients, list[int]()
+
+        def scarce_later(*arguments: Any) -> float:
+            calls.append(len(calls))
+            return made_up() if len(calls) == 5 else real(*arguments)
+
+        patched.setattr(train, "sum_gradients", scarce_later)
+        with pytest.raises(
+            ModelError, match=r"gradients of all processes do not fit the memory of cpu.*lora_rank"
+        ):
+            bench.trainer(bench.headed(), save_seconds=0.0).run()
+    assert [path.name for path in (bench.folder / "work").iterdir()] == ["state-000000004"]
+    again = bench.headed()
+    bench.trainer(again).run()
+    assert same(weights(again), weights(whole))
+
+
+def test_no_room_for_what_is_held_out_is_an_error_of_one_line(bench: Bench) -> None:
+    with pytest.raises(ModelError, match=r"held-out texts do not fit the memory of cpu.*mlm\.max_length"):
+        bench.trainer(bench.headed(), hooks=Hooks(watch=made_up)).run()
+
+
 def test_a_full_disk_keeps_the_older_state_and_the_training_goes_on(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -328,12 +328,24 @@ class Trainer:
                         "use --gradient-checkpointing, a smaller --max-length or another device"
                     ) from error
             else:
-                # Not among what is halved: here a process that ran out of memory alone would leave the others waiting.
-                return sum_gradients(self.ranks, self.module.parameters(), mine)
+                return self._summed(mine)
             self.progress.micro_tokens //= 2
             torch.cuda.empty_cache()
             trainstate.random_restore(before, self.device)
             self.progress.tokens = tokens
+
+    def _summed(self, mine: float) -> float:
+        """The loss of all processes, whose gradients are added up.
+
+        Nothing is halved here where memory runs out: a process to which that happens alone would leave the others waiting.
+        """
+        try:
+            return sum_gradients(self.ranks, self.module.parameters(), mine)
+        except torch.OutOfMemoryError as error:
+            raise ModelError(
+                f"the gradients of all processes do not fit the memory of {self.device} while they are added up; use "
+                "another device, a smaller model or --hyper lora_rank=8; the last saved state is kept"
+            ) from error
 
     def _accumulate(self, lesson: Lesson, drawn: Step, scaler: torch.amp.GradScaler) -> float:
         """This process's part of the gradients and of the loss; both are sums over items, divided by the whole batch's count."""

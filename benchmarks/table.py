@@ -47,7 +47,7 @@ PARTS: Mapping[str, Part] = {
     "retrieval": Part(script="retrieval.py", quick="--rounds 1 --languages swh --dtype float32"),
     "inference": Part(
         script="inference.py",
-        quick="--rounds 1 --tasks panx,xquad --examples 15 --questions 4 --languages 2 --dtype float32 --ways harness,bare",
+        quick="--rounds 1 --tasks panx,xquad --examples 15 --questions 4 --languages 2 --dtype float32 --ways harness,bare,trainer",
     ),
     "encoders": Part(
         script="encoders.py",

@@ -20,7 +20,7 @@ from transformers import Trainer as TheirTrainer
 from transformers import get_linear_schedule_with_warmup
 
 from harness import ModelError, OutputError
-from harness.engine import train
+from harness.engine import gradients, train
 from harness.engine.headed import Headed
 from harness.engine.lessons import Examples, Step, total_steps
 from harness.engine.train import Hooks, Trainer, rate_factor
@@ -264,7 +264,7 @@ def test_no_room_for_adding_up_gradients_is_an_error_of_one_line(
     whole = bench.headed()
     bench.trainer(whole, folder="whole").run()
     with monkeypatch.context() as patched:
-        real, calls = train.sum_gradients, list[int]()
+        real, calls = gradients.sum_gradients, list[int]()
 
         def scarce_later(*arguments: Any) -> float:
             calls.append(len(calls))

@@ -105,6 +105,18 @@ def test_both_directions_are_those_of_a_float64_search(
         _check(case, dtype)
 
 
+def test_rows_whose_products_are_too_large_for_float32_are_not_lost() -> None:
+    """Found by the test above: parts of the nearest row's product are infinite with either sign, so FAISS passes it over."""
+    query = np.array([[-1, -2, -2]], dtype=np.float32) * np.float32(2**60)
+    signs = [[-1, -1, 0.5], [1, -1, -1], [-1, -1, 0], [-1, -1, 1], [-1, -0.5, -0.5], [-1, -0.5, 0]]
+    signs += [[-1, 0, -1], [-1, 0, -0.5], [-0.5, -1, 0], [0, 0.5, -1]]
+    base = np.array(signs, dtype=np.float32) * np.float32(2**101)
+    assert _oracle(query, base, 1)[1].tolist() == [[1]]
+    for exact in (ExactSearch(), ExactSearch(sweep=sweep)):
+        np.testing.assert_array_equal(exact(query, base, 1).rows, [[1]])
+    _check((np.tile(query, (3, 1)), base, 2), torch.float32)
+
+
 def _directions(generator: np.random.Generator, rows: int, dimension: int, lean: float) -> search.Vectors:
     vectors = generator.standard_normal((rows, dimension)) + lean * np.eye(1, dimension)
     unit: search.Vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)

@@ -160,8 +160,10 @@ def _widened(queries: Matrix, pool: Matrix, k: int, raw: RawSearch) -> tuple[Sco
             break
         coarse, found = raw(asked, pool, width)
         scores[open_], rows[open_] = rescored(asked, pool, found, k)
-        error = pool.shape[1] * (_UNIT_ROUNDOFF * longest * _norms(asked) + np.finfo(np.float32).tiny)
-        # Not "<=", for products that are too large for float32 are no numbers.
+        largest = longest * _norms(asked)
+        error = pool.shape[1] * (_UNIT_ROUNDOFF * largest + np.finfo(np.float32).tiny)
+        # Sums of products too large for float32 are no numbers, or infinite, and their rows anywhere in the order.
+        error[largest > np.finfo(np.float32).max / 2] = np.inf
         open_ = open_[~(scores[open_, k - 1] > coarse[:, -1] + 2 * error)]
         width *= 8
     return scores, rows

@@ -11,6 +11,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Self
 
@@ -177,7 +178,8 @@ def _arrow_texts(texts: Iterable[str]) -> Any:
     import pyarrow as pa
 
     spelled = [text.encode("utf-8") for text in texts]
-    borders = np.cumsum([0, *map(len, spelled)], dtype=np.int64).astype(np.int32)
+    # Raises OverflowError above 2 GiB, which Arrow's texts cannot have.
+    borders = np.fromiter(accumulate(map(len, spelled), initial=0), np.int32, len(spelled) + 1)
     buffers = [None, pa.py_buffer(borders), pa.py_buffer(b"".join(spelled))]
     return pa.Array.from_buffers(pa.string(), len(spelled), buffers)
 

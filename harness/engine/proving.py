@@ -59,8 +59,8 @@ def _proven(base: nn.Module, whole: nn.Module, run: Run, *, pooled: bool, segmen
     lengths = _lengths(config)
     padding = config.pad_token_id if isinstance(config.pad_token_id, int) else None
     counts = _counts(config, padding, max(lengths))
-    # A window so wide that the proof would take seconds of each opening (Mistral's 4,096): not worth it.
     room = packed.room_of(base)
+    # A window so wide that the proof would take seconds of each opening (Mistral's 4,096): not worth it.
     if not counts or sum(lengths) > room:
         return None
     weight = next(base.parameters())

@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import xxhash
-from numpy.typing import NDArray
 
 _CHUNK = 1 << 22
+
+from harness.arrays import NDArray, np
 
 
 def of_file(path: Path) -> str:

@@ -7,14 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
+from harness.arrays import NDArray, np
 from harness.errors import SpecError
 from harness.formats.base import Json
 from harness.names import NAME
 
-Parts: TypeAlias = Mapping[str, NDArray[np.float64]]
+Parts: TypeAlias = "Mapping[str, NDArray[np.float64]]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

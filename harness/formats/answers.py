@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
+from harness.arrays import NDArray, np
 from harness.formats.base import Json, Predictions, Reader
 from harness.formats.pairs import Allowed, Pairs, all_pairs, highest, ranked_pairs
 from harness.formats.rows import Ints, Pieces, Rows

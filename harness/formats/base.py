@@ -6,18 +6,18 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
+from harness.arrays import NDArray, np
 from harness.digests import canonical_json, of_value
 from harness.errors import UsageError
-from harness.formats.rows import Rows, Tokenizer
-from harness.search import Neighbours
+
+if TYPE_CHECKING:
+    from harness.formats.rows import Rows, Tokenizer
+    from harness.search import Neighbours
 
 Json: TypeAlias = Any
-Vectors: TypeAlias = NDArray[np.float32]
+Vectors: TypeAlias = "NDArray[np.float32]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

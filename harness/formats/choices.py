@@ -10,9 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, get_args
 
-import numpy as np
-from numpy.typing import NDArray
-
+from harness.arrays import NDArray, np
 from harness.errors import DataError, SpecError, UsageError
 from harness.formats.base import Example, Head, HeadFormat, Json, Predictions, Reader
 from harness.formats.classification import layout

@@ -6,9 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
-
+from harness.arrays import NDArray, np
 from harness.errors import DataError, SpecError
 from harness.formats.base import Example, Head, HeadFormat, Json, Predictions, Reader
 from harness.formats.rows import (

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
-
+from harness.arrays import NDArray, np
 from harness.formats.rows import IGNORED, Ints
 
 # Of the tokens to guess (Devlin et al. 2019, section 3.1): hidden behind the mask, and replaced by any token. The rest

@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
+from harness.arrays import NDArray, np
 from harness.formats.rows import Ints
 
-Scalar = TypeVar("Scalar", bound=np.generic)
+Scalar = TypeVar("Scalar", bound="np.generic")
 
 # Pairs looked at in one go when every pair counts: some tens of megabytes.
 _PAIRS_AT_ONCE = 1 << 21

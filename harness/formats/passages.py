@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
+from harness.arrays import np
 from harness.formats.rows import Ints, Pieces, sizes_to_starts
 
 # Code points that Python's str.strip takes away; there is none beyond the ideographic space.
-_SPACES = np.array([code for code in range(0x3001) if chr(code).isspace()], dtype=np.uint32)
+_SPACES = tuple(code for code in range(0x3001) if chr(code).isspace())
 
 
 def solid_counts(contexts: Sequence[str], pieces: Pieces) -> Ints:

@@ -9,13 +9,10 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
-from typing import Any, ClassVar, Literal, TypeAlias, get_args
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, get_args
 
 from harness import search
+from harness.arrays import NDArray, np
 from harness.errors import UsageError
 from harness.formats.base import (
     Example,
@@ -25,7 +22,9 @@ from harness.formats.base import (
     Vectors,
     smallest_digests,
 )
-from harness.search import Neighbours
+
+if TYPE_CHECKING:
+    from harness.search import Neighbours
 
 Side: TypeAlias = Literal["en", "xx"]
 _HALVED = "threshold tuned on half of this split's gold, scored on the other half"
@@ -249,9 +248,9 @@ def _one_of(allowed: Sequence[str], text: str) -> str:
 
 
 _SETTINGS: Mapping[str, Callable[[str], Any]] = {
-    "margin": partial(_one_of, get_args(search.Margin)),
+    "margin": lambda text: _one_of(get_args(search.Margin), text),
     "k": _neighbours,
-    "retrieval": partial(_one_of, get_args(search.Retrieval)),
+    "retrieval": lambda text: _one_of(get_args(search.Retrieval), text),
 }
 
 

@@ -12,9 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
-
+from harness.arrays import NDArray, np
 from harness.errors import DataError, SpecError, UsageError
 from harness.formats.answers import AnswerReader, SpanRows
 from harness.formats.base import Example, Head, HeadFormat, Json, Reader

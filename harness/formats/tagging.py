@@ -7,9 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import chain, pairwise
 from typing import ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
-
+from harness.arrays import NDArray, np
 from harness.errors import DataError, SpecError
 from harness.formats.base import Example, Head, HeadFormat, Json, Predictions, Reader
 from harness.formats.rows import (

@@ -9,9 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NoReturn
 
-import numpy as np
-from numpy.typing import NDArray
-
+from harness.arrays import NDArray, np
 from harness.errors import ModelError, SpecError, UsageError
 from harness.formats.base import Example, Head, HeadFormat, Json
 from harness.formats.classification import longest_first

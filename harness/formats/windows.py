@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
-
+from harness.arrays import NDArray, np
 from harness.formats.rows import Ints
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-import numpy as np
-
 from harness import Json, Metric, Parts, hookimpl
+from harness.arrays import np
 from harness_metrics.counts import macro_f1
 
 

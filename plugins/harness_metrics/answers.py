@@ -26,9 +26,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, partial
 from itertools import chain
 
-import numpy as np
-
 from harness import DataError, Json, Metric, Parts, hookimpl
+from harness.arrays import np
 from harness_metrics import bags
 from harness_metrics.bags import Floats
 from harness_metrics.words import Cut, Ints, Texts, cut

@@ -21,9 +21,8 @@ from functools import partial
 from itertools import chain
 from typing import TypeAlias
 
-import numpy as np
-
 from harness import Json, Metric, Parts, hookimpl
+from harness.arrays import np
 from harness_metrics import bags
 from harness_metrics.answers import squad_words
 from harness_metrics.bags import Floats

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
+from harness.arrays import NDArray, np
 from harness.formats.rows import ranges
 from harness_metrics.words import Ints, Texts
 
-Floats: TypeAlias = NDArray[np.float64]
+Floats: TypeAlias = "NDArray[np.float64]"
 
 
 def _taken(known: Texts, texts: Ints) -> tuple[Ints, Ints]:

@@ -13,10 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-import numpy as np
-
-from harness import Json, Metric, Parts, hookimpl
-from harness.search import best_threshold
+from harness import Json, Metric, Parts, hookimpl, search
+from harness.arrays import np
 from harness_metrics.counts import f1, precision, recall
 
 __all__ = ["MINING", "accepted_pairs", "f1", "oracle_pairs"]
@@ -41,7 +39,9 @@ def oracle_pairs(gold: Sequence[Json], predictions: Sequence[Json]) -> Parts:
         for answer, candidates in zip(gold, predictions, strict=True)
         for c in candidates
     ]
-    threshold = best_threshold(scores, np.array(right, dtype=np.bool_), sum(len(answer) for answer in gold))
+    threshold = search.best_threshold(
+        scores, np.array(right, dtype=np.bool_), sum(len(answer) for answer in gold)
+    )
     return _counts(gold, predictions, lambda candidate: bool(candidate["score"] >= threshold))
 
 

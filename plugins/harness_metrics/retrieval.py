@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-import numpy as np
-
 from harness import Json, Metric, Parts, hookimpl
+from harness.arrays import np
 
 
 def f1_of_gold_label(gold: Sequence[Json], predictions: Sequence[Json]) -> Parts:

@@ -22,16 +22,16 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import chain, repeat
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TypeAlias
 
 from harness import DataError, Json, Metric, Parts, hookimpl
+from harness.arrays import NDArray, np
 from harness_metrics.counts import f1, macro_f1, precision, ratio, recall
 
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
+Ints: TypeAlias = "NDArray[np.int64]"
+Bools: TypeAlias = "NDArray[np.bool_]"
 
 # What seqeval looks at in a tag's first letter; the last stands for every other letter.
 _LETTERS = "BIESO.?"
@@ -47,9 +47,12 @@ def _table(*pairs: tuple[str, str]) -> Bools:
     return table.ravel()
 
 
-_ENDS = _table(("ES", _LETTERS), ("BI", "BSO"))
-_STARTS = _table((_LETTERS, "BS"), ("ESO", "EI"))
-_TYPED = np.array([letter not in "O." for letter in _LETTERS])
+@cache
+def _rules() -> tuple[Bools, Bools, Bools]:
+    """Between which neighbours a chunk starts, between which one ends, both flat; and which letters have a type."""
+    starts = _table((_LETTERS, "BS"), ("ESO", "EI"))
+    ends = _table(("ES", _LETTERS), ("BI", "BSO"))
+    return starts, ends, np.array([letter not in "O." for letter in _LETTERS])
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +120,8 @@ def _borders(
     before = np.concatenate((np.array([_OUTSIDE], np.int8), letter[:-1]))
     pair = before * np.int8(len(_LETTERS)) + letter
     other = np.concatenate(([True], kind[1:] != kind[:-1]))
-    return _STARTS[pair] | (other & _TYPED[letter]), _ENDS[pair] | (other & _TYPED[before])
+    starts, ends, typed = _rules()
+    return starts[pair] | (other & typed[letter]), ends[pair] | (other & typed[before])
 
 
 def chunks(gold: Sequence[Json], predictions: Sequence[Json]) -> Parts:

@@ -11,12 +11,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
+from harness.arrays import NDArray, np
 from harness.formats.rows import ranges
 
-Ints: TypeAlias = NDArray[np.int64]
+Ints: TypeAlias = "NDArray[np.int64]"
 # From lines of text and their language to the same lines with other words, which stand between white space. What becomes
 # of a word must not depend on the words beside it.
 Cut: TypeAlias = Callable[[str, str], str]

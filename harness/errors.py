@@ -14,7 +14,6 @@ HarnessError                    2   something the user can mend; one line, no tr
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from typing import ClassVar
 
@@ -40,6 +39,8 @@ class UnknownNameError(UsageError):
     """
 
     def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
+        import difflib
+
         choices = sorted(set(known))
         near = difflib.get_close_matches(name, choices, n=3, cutoff=0.5)
         offer = f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(choices) or 'none'}"

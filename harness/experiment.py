@@ -21,11 +21,13 @@ from filelock import FileLock, Timeout
 from harness import files
 from harness.cellnames import cell_names
 from harness.errors import OutputError
+from harness.names import EXPERIMENT
 from harness.recipes import Cell, Recipe, as_value, cells
 from harness.version import __version__
 
 SCHEMA_VERSION = 1
-MANIFEST, LINEAGE, DEVELOPMENT, RUNS = "experiment.json", "lineage.json", "development.json", "runs"
+MANIFEST = EXPERIMENT
+LINEAGE, DEVELOPMENT, RUNS = "lineage.json", "development.json", "runs"
 Status: TypeAlias = Literal["missing", "running", "done", "partial", "failed"]
 
 

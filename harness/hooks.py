@@ -12,7 +12,7 @@ import pluggy
 from harness.baselines import Baseline
 from harness.encoders import EncoderAdapter
 from harness.metric import Metric
-from harness.recipes import RecipeText
+from harness.recipetext import RecipeText
 from harness.spec import TaskSpec
 from harness.suite import Suite
 

@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
+from harness.arrays import NDArray, np
 from harness.errors import HarnessError
 from harness.metric import Metric, Parts
 from harness.paired import combined

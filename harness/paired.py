@@ -10,15 +10,13 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
+from harness.arrays import NDArray, np
 from harness.errors import PluginError
 from harness.metric import Metric, Parts
 
-Floats = NDArray[np.float64]
+Floats: TypeAlias = "NDArray[np.float64]"
 DRAWS = 10_000
 POWER = 0.8
 _INTERVAL = 0.95

@@ -15,7 +15,7 @@ from harness.errors import UnknownNameError, UsageError
 from harness.names import NAME
 from harness.recipementions import all_mentions
 from harness.recipenames import RecipeFile
-from harness.recipes import ANALYSES, Analysis, Recipe, RecipeModel, RecipeText
+from harness.recipes import ANALYSES, Analysis, Recipe, RecipeModel
 from harness.recipesettings import read_settings
 from harness.recipestages import (
     STAGE_KEYS,
@@ -26,6 +26,7 @@ from harness.recipestages import (
     read_stage_keys,
     read_train_from,
 )
+from harness.recipetext import RecipeText
 from harness.yamlnodes import (
     Value,
     distinct,

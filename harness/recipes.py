@@ -241,18 +241,3 @@ def _chains(every: Iterable[Cell]) -> Iterable[tuple[Cell, tuple[Stage, ...]]]:
     for cell in every:
         for length in range(1, len(cell.setting.stages) + 1):
             yield cell, cell.setting.stages[:length]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecipeText:
-    """A recipe as a plugin brings it, not yet read.
-
-    Attributes:
-        name: As on the command line.
-        text: The YAML file's text.
-        file: What errors call the file.
-    """
-
-    name: str
-    text: str
-    file: str

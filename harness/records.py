@@ -15,10 +15,8 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
-from numpy.typing import NDArray
-
 from harness import files
+from harness.arrays import NDArray, np
 from harness.digests import canonical_json
 from harness.errors import OutputError
 from harness.formats.base import Json, Predictions

@@ -12,13 +12,14 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
-
-from filelock import FileLock, Timeout
+from typing import TYPE_CHECKING, Any, Self
 
 from harness import files
 from harness.errors import OutputError
 from harness.records import SCHEMA_VERSION, Record, predictions_path, read_records, write_records
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 LOCK = ".lock"
 _NEEDED = ("run", "status", "identity", "units", "model", "versions", "hardware", "data", "started")
@@ -129,7 +130,9 @@ class RunWriter:
         except OSError as error:
             raise files.output_error(self.folder, error) from error
 
-    def _locked(self) -> FileLock:
+    def _locked(self) -> BaseFileLock:
+        from filelock import FileLock, Timeout
+
         lock = FileLock(self.folder / LOCK)
         try:
             lock.acquire(timeout=0)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
+from harness.arrays import NDArray, np
 from harness.errors import SpecError
 from harness.formats.base import Json
 from harness.metric import Metric, Parts, Score

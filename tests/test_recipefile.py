@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 from harness.errors import UnknownNameError, UsageError
 from harness.recipefile import find_recipe, read_recipe
 from harness.recipenames import RecipeFile, check
-from harness.recipes import Recipe, RecipeModel, RecipeText
+from harness.recipes import Recipe, RecipeModel
+from harness.recipetext import RecipeText
 from harness.spec import TaskSpec
 from harness.stages import MaskedShare, Sampler, Setting, Stage, Translated
 from harness.suite import Suite, SuiteTask

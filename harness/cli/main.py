@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-import traceback
 from typing import Any
 
 import click
@@ -103,6 +102,8 @@ def _run(arguments: list[str], *, debug: bool) -> int:
     except (Exception, KeyboardInterrupt, LostRank) as error:  # noqa: BLE001
         code, text = verdict_on(error)
         if debug:
+            import traceback
+
             traceback.print_exception(error)
         click.echo(f"harness: {' '.join(text.split())}", err=True)
         return code

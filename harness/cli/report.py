@@ -9,8 +9,8 @@ import click
 
 from harness import report
 from harness.cli.options import json_option, plugin_options
+from harness.names import EXPERIMENT
 from harness.registry import Catalog, load_catalog
-from harness.report import experiment
 from harness.run import open_run
 
 
@@ -31,7 +31,7 @@ def command(
     A run gets report.html and report.md, an experiment a CSV file per table as well.
     """
     catalog = load_catalog(plugins, others=not no_plugins)
-    if experiment.is_experiment(folder):
+    if (folder / EXPERIMENT).is_file():
         _experiment(folder, catalog, as_json)
     else:
         _run(folder, catalog, by_language, as_json)
@@ -54,6 +54,7 @@ def _run(folder: Path, catalog: Catalog, by_language: bool | None, as_json: bool
 def _experiment(folder: Path, catalog: Catalog, as_json: bool) -> None:
     from rich.console import Console
 
+    from harness.report import experiment
     from harness.report.experiment import terminal
 
     found = experiment.find(folder, catalog)

@@ -5,14 +5,13 @@ Knows sentence vectors and how to search and mine among them; knows no file, no 
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, get_args
 
 from harness import search
-from harness.arrays import NDArray, np
+from harness.arrays import np
 from harness.errors import UsageError
 from harness.formats.base import (
     Example,
@@ -24,10 +23,10 @@ from harness.formats.base import (
 )
 
 if TYPE_CHECKING:
+    from harness.formats.pools import Pool
     from harness.search import Neighbours
 
 Side: TypeAlias = Literal["en", "xx"]
-_HALVED = "threshold tuned on half of this split's gold, scored on the other half"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,14 +47,6 @@ class Sentence(Example):
 def sentence(row: Mapping[str, Json]) -> Sentence:
     """A row with ``id``, ``side``, ``text`` and ``gold`` (a list of ids) as a sentence."""
     return Sentence(id=row["id"], side=row["side"], text=row["text"], gold=tuple(row["gold"]))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pool:
-    """One side of a bitext: sentences with their vectors, shape ``(sentences, dimension)``."""
-
-    sentences: Sequence[Sentence]
-    vectors: Vectors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +83,7 @@ class Nearest(Search):
             [index for index, sentence in enumerate(queries.sentences) if sentence.gold], dtype=np.int64
         )
         if self.margin == "absolute":
-            found = neighbours(_taken(queries.vectors, asked.tolist()), base.vectors, 1)
+            found = neighbours(queries.taken(asked.tolist()), base.vectors, 1)
             best, recall = found.rows[:, 0], found.recall
         else:
             both = search.both_ways(queries.vectors, base.vectors, self.k, neighbours)
@@ -137,102 +128,9 @@ class Mining(Search):
         self, pools: Mapping[Side, Pool], tuning: Mapping[Side, Pool] | None, neighbours: Neighbours
     ) -> Predictions:
         """See :class:`Search`."""
-        items, recall = self._mine(pools, neighbours)
-        caveats: tuple[str, ...] = (recall.caveat,) if recall is not None else ()
-        if tuning is None:
-            held = [item for item in items if _half(item.id) == 0]
-            items = [item for item in items if _half(item.id) == 1]
-            rule, caveats = "half:sha256", (_HALVED, *caveats)
-        else:
-            held, _ = self._mine(tuning, neighbours)
-            rule = "tuning split"
-        threshold = search.best_threshold(*_curve(held))
-        return Predictions(
-            view=self.view,
-            ids=[item.id for item in items],
-            gold=[list(item.gold) for item in items],
-            values=[item.value(threshold) for item in items],
-            facts={
-                "threshold": threshold,
-                "tuned_on": rule,
-                "tuning_gold_pairs": sum(len(item.gold) for item in held),
-                **(recall.facts if recall is not None else {}),
-            },
-            caveats=caveats,
-        )
+        from harness.formats import mining
 
-    def _mine(
-        self, pools: Mapping[Side, Pool], neighbours: Neighbours
-    ) -> tuple[list[_Mined], search.Recall | None]:
-        other, english = _distinct(pools["xx"]), _distinct(pools["en"])
-        both = search.both_ways(other.vectors, english.vectors, self.k, neighbours)
-        sources, targets, scores = both.candidates(self.margin, self.retrieval)
-        found: dict[int, list[tuple[str, float]]] = {}
-        for source, target, score in zip(sources.tolist(), targets.tolist(), scores.tolist(), strict=True):
-            found.setdefault(source, []).append((english.ids[target], score))
-        mined = [
-            _Mined(
-                id=identity,
-                gold=tuple(sorted({english.first[key] for key in other.gold[index] if key in english.first})),
-                candidates=tuple(found.get(index, ())),
-            )
-            for index, identity in enumerate(other.ids)
-        ]
-        return mined, both.recall
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Mined:
-    """A distinct sentence of the other language with its gold answers and its candidates, ``(target, score)``."""
-
-    id: str
-    gold: tuple[str, ...]
-    candidates: tuple[tuple[str, float], ...]
-
-    def value(self, threshold: float) -> Json:
-        return [
-            {"target": target, "score": score, "accepted": score >= threshold}
-            for target, score in self.candidates
-        ]
-
-
-def _half(identity: str) -> int:
-    return hashlib.sha256(identity.encode("utf-8")).digest()[0] >> 7
-
-
-def _curve(items: Sequence[_Mined]) -> tuple[NDArray[np.float64], NDArray[np.bool_], int]:
-    """Scores of the candidates, whether each is right, and the number of gold pairs."""
-    pairs = [(score, target in item.gold) for item in items for target, score in item.candidates]
-    scores = np.array([score for score, _ in pairs], dtype=np.float64)
-    right = np.array([hit for _, hit in pairs], dtype=np.bool_)
-    return scores, right, sum(len(item.gold) for item in items)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Distinct:
-    """The distinct sentences of a pool: ids of the first of each, vectors, all their gold ids, every id to the first."""
-
-    ids: list[str]
-    vectors: Vectors
-    gold: list[set[str]]
-    first: dict[str, str]
-
-
-def _distinct(pool: Pool) -> _Distinct:
-    position: dict[str, int] = {}
-    ids: list[str] = []
-    rows: list[int] = []
-    gold: list[set[str]] = []
-    first: dict[str, str] = {}
-    for row, sentence in enumerate(pool.sentences):
-        place = position.setdefault(sentence.text, len(ids))
-        if place == len(ids):
-            ids.append(sentence.id)
-            rows.append(row)
-            gold.append(set())
-        gold[place].update(sentence.gold)
-        first[sentence.id] = ids[place]
-    return _Distinct(ids=ids, vectors=_taken(pool.vectors, rows), gold=gold, first=first)
+        return mining.run(self, pools, tuning, neighbours)
 
 
 def _neighbours(text: str) -> int:
@@ -322,22 +220,8 @@ class Retrieval(VectorFormat):
         neighbours: Neighbours,
     ) -> list[Predictions]:
         """Search or mine in each of the declared ways (see :class:`harness.formats.base.Format`)."""
-        pools = _pools(examples, outputs)
-        held = _pools(*tuning) if tuning is not None else None
+        from harness.formats.pools import pools_of
+
+        pools = pools_of(examples, outputs)
+        held = pools_of(*tuning) if tuning is not None else None
         return [way.run(pools, held, neighbours) for way in self.searches]
-
-
-def _pools(examples: Sequence[Sentence], vectors: Vectors) -> dict[Side, Pool]:
-    sides: tuple[Side, ...] = ("en", "xx")
-    rows = {side: [row for row, sentence in enumerate(examples) if sentence.side == side] for side in sides}
-    return {
-        side: Pool(sentences=[examples[row] for row in rows[side]], vectors=_taken(vectors, rows[side]))
-        for side in sides
-    }
-
-
-def _taken(vectors: Vectors, rows: Sequence[int]) -> Vectors:
-    """Rows of a matrix; a view where they lie together, so that a memory-mapped matrix stays on disk."""
-    if rows and rows[-1] - rows[0] + 1 == len(rows):
-        return vectors[rows[0] : rows[-1] + 1]
-    return vectors[np.array(rows, dtype=np.int64)]

@@ -13,7 +13,6 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, cast
-from xml.etree import ElementTree
 
 from harness_xtreme.checked import member, read_json, sound, sound_member
 
@@ -172,6 +171,8 @@ def _text_verses(path: Path) -> Iterator[tuple[str, str]]:
 
 def _xml_verses(path: Path) -> Iterator[tuple[str, str]]:
     """bible-corpus, CES XML: ``<seg id="b.MAT.5.3" type="verse">``."""
+    from xml.etree import ElementTree
+
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
             for _, element in ElementTree.iterparse(cast("IO[bytes]", stream)):

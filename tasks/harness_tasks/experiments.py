@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from harness import hookimpl
 from harness.baselines import Baseline, read_baseline
-from harness.recipes import RecipeText
+from harness.recipetext import RecipeText
 
 
 def _files(folder: str, ending: str) -> Iterator[tuple[str, str]]:

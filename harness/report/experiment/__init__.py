@@ -13,11 +13,10 @@ from harness import files
 from harness.registry import Catalog
 from harness.report.experiment import html, markdown
 from harness.report.experiment.findings import Findings, find
-from harness.report.experiment.layout import is_experiment
 from harness.report.experiment.on_cells import facts, missing_section, status_line
 from harness.report.experiment.tidy import as_csv, tidy
 
-__all__ = ["Findings", "as_json", "find", "is_experiment", "write", "write_experiment_report"]
+__all__ = ["Findings", "as_json", "find", "write", "write_experiment_report"]
 
 SCHEMA_VERSION = 1
 

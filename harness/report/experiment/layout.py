@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError, OutputError
+from harness.names import EXPERIMENT
 from harness.records import Record
 from harness.run import open_run
 
-MANIFEST = "experiment.json"
+MANIFEST = EXPERIMENT
 LINEAGE = "lineage.json"
 DEVELOPMENT = "development.json"
 SCHEMA_VERSION = 1
@@ -126,11 +127,6 @@ class Experiment:
     def seeds(self) -> tuple[int, ...]:
         """The seeds that were asked for."""
         return tuple(sorted({cell.seed for cell in self.cells}))
-
-
-def is_experiment(folder: Path) -> bool:
-    """Whether a folder holds ``experiment.json``."""
-    return (folder / MANIFEST).is_file()
 
 
 def read_experiment(folder: Path) -> Experiment:

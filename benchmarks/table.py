@@ -43,7 +43,7 @@ class Part:
 
 
 PARTS: Mapping[str, Part] = {
-    "startup": Part(script="startup.py", settings="--rounds 5", quick="--rounds 1 --records 100"),
+    "startup": Part(script="startup.py", settings="--rounds 15", quick="--rounds 1 --records 100"),
     "retrieval": Part(script="retrieval.py", quick="--rounds 1 --languages swh --dtype float32"),
     "inference": Part(
         script="inference.py",
@@ -51,7 +51,7 @@ PARTS: Mapping[str, Part] = {
     ),
     "encoders": Part(
         script="encoders.py",
-        settings="--rounds 2",
+        settings="--rounds 3",
         quick="--rounds 1 --lengths xnli --rows 16 --layers 2 --dtype float32",
     ),
     "training": Part(

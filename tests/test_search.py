@@ -90,6 +90,7 @@ def _narrow(spare: int, widest: int) -> pytest.MonkeyPatch:
     patch = pytest.MonkeyPatch()
     patch.setattr(exact, "_SPARE", spare)
     patch.setattr(exact, "_WIDEST", widest)
+    patch.setattr(exact, "_DEAR", 1)
     return patch
 
 
@@ -120,6 +121,7 @@ def test_neighbours_are_exact_when_candidates_are_widened_or_all_rows_are_scored
 
 def test_the_search_widens_until_rounding_cannot_hide_a_neighbour(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exact, "_SPARE", 1)
+    monkeypatch.setattr(exact, "_DEAR", 1)
     steps = np.array(list(itertools.product(range(4), repeat=3)), dtype=np.float64)
     base = (1 + steps * 2.0**-23).astype(np.float32)
     queries = np.array([[1, 1, 1], [3, 2, 1]], dtype=np.float32)
@@ -244,7 +246,21 @@ def test_the_size_of_blocks_does_not_change_an_exhaustive_search(monkeypatch: py
     steps = np.array(list(itertools.product(range(4), repeat=3)), dtype=np.float64)
     base, queries = (1 + steps * 2.0**-23).astype(np.float32), np.array([[3, 2, 1]], dtype=np.float32)
     monkeypatch.setattr(exact, "_BASE_BLOCK", 7)
+    monkeypatch.setattr(exact, "_RESCORE_NUMBERS", 11)
     assert_same(exact._exhaustive(queries, base, 9), _oracle(queries, base, 9))
+
+
+@pytest.mark.parametrize("spread", [1.0, 1e-3, 1e-7])
+def test_a_score_is_the_same_number_whichever_way_it_was_found(spread: float) -> None:
+    """Sums of 300 products differ in their last bits with the order in which a library adds."""
+    generator = np.random.default_rng(3)
+    base = (_unit(generator, 1, 300) + spread * generator.standard_normal((500, 300))).astype(np.float32)
+    queries = base[:40] + np.float32(spread) * generator.standard_normal((40, 300)).astype(np.float32)
+    every = np.broadcast_to(np.arange(len(base)), (len(queries), len(base)))
+    for found, expected in zip(
+        exact._exhaustive(queries, base, 4), exact.rescored(queries, base, every, 4), strict=True
+    ):
+        assert found.tobytes() == expected.tobytes()
 
 
 @settings(deadline=None, max_examples=60)

@@ -25,6 +25,8 @@ _RESCORE_NUMBERS = 2_000_000
 _EXHAUSTIVE_NUMBERS = 16_000_000
 _SPARE = 8
 _WIDEST = 1_024
+# Scoring a candidate takes as long as this many scores of a product of whole matrices.
+_DEAR = 100
 _UNIT_ROUNDOFF = 2.0**-24
 
 
@@ -151,7 +153,7 @@ def _widened(queries: Matrix, pool: Matrix, k: int, raw: RawSearch) -> tuple[Sco
     open_, width = np.arange(len(queries)), k + _SPARE
     while len(open_):
         width = min(width, len(pool))
-        if width > _WIDEST and width < len(pool):
+        if k + _SPARE < width < len(pool) and width > min(_WIDEST, len(pool) // _DEAR):
             scores[open_], rows[open_] = _exhaustive(Chosen(queries, open_), pool, k)
             break
         asked = queries if len(open_) == len(queries) else Chosen(queries, open_)
@@ -195,15 +197,30 @@ def rescored(queries: Matrix, pool: Matrix, found: Indices, k: int) -> tuple[Sco
 
 
 def _exhaustive(queries: Matrix, pool: Matrix, k: int) -> tuple[Scores, Indices]:
-    """Exact neighbours where so many vectors are nearly equal that candidates cannot be told apart in float32."""
+    """Exact neighbours where so many vectors are nearly equal that candidates cannot be told apart in float32.
+
+    Products of whole matrices in float64 leave the rows that their rounding may have put behind; these few get the scores that
+    they get elsewhere.
+    """
     scores = np.empty((len(queries), k), dtype=np.float64)
     rows = np.empty((len(queries), k), dtype=np.int64)
+    longest = _norms(pool).max()
     for start, block in blocks(queries, max(1, _EXHAUSTIVE_NUMBERS // len(pool))):
         asked = block.astype(np.float64)
         every = np.hstack([asked @ part.astype(np.float64).T for _, part in blocks(pool, _BASE_BLOCK)])
-        for number, row in enumerate(every, start=start):
-            edge = np.partition(row, len(row) - k)[len(row) - k]
-            near = np.flatnonzero(row >= edge)
-            order = np.lexsort((near, -row[near]))[:k]
-            scores[number], rows[number] = row[near[order]], near[order]
+        error = pool.shape[1] * (2.0**-53 * longest * _norms(block) + np.finfo(np.float64).tiny)
+        least = np.partition(every, -k, axis=1)[:, -k] - 2 * error
+        line, row = np.nonzero(every >= least[:, None])
+        fine = _products(asked, line, pool, row)
+        order = np.lexsort((row, -fine, line))
+        best = order[np.searchsorted(line, np.arange(len(block)))[:, None] + np.arange(k)]
+        scores[start : start + len(block)], rows[start : start + len(block)] = fine[best], row[best]
     return scores, rows
+
+
+def _products(asked: Scores, line: Indices, pool: Matrix, row: Indices) -> Scores:
+    """The float64 score of each pair of a query and a row, shape ``(pairs,)``."""
+    step = max(1, _RESCORE_NUMBERS // asked.shape[1])
+    some = (slice(low, low + step) for low in range(0, len(line), step))
+    found = [np.einsum("qd,qd->q", asked[line[at]], pool[row[at]].astype(np.float64)) for at in some]
+    return np.concatenate(found)

@@ -94,60 +94,62 @@ def plot(
     """
     clean = [(one, [point for point in one.points if _drawable(point, log)]) for one in series]
     points = [point for _, of in clean for point in of]
-    across = [math.log(value) if log else value for value, _ in points] or [0.0]
-    low_x, high_x = _padded(min(across), max(across), 0.5 if names else 0.0)
-    low_y, high_y, step = _round_span([value for _, value in points] or [0.0])
-    right, bottom = width - _RIGHT, height - _BOTTOM
-
-    def to_x(value: float) -> float:
-        at = math.log(value) if log else value
-        return _LEFT + (right - _LEFT) * (at - low_x) / (high_x - low_x)
-
-    def to_y(value: float) -> float:
-        return bottom - (bottom - _TOP) * (value - low_y) / (high_y - low_y)
-
-    lines = []
-    for one, of in clean:
-        placed = [(round(to_x(a), 1), round(to_y(b), 1)) for a, b in of]
-        lines.append(
-            Line(
-                name=one.name,
-                style=one.style,
-                path=" ".join(f"{a:g},{b:g}" for a, b in placed) if one.line else "",
-                dots=placed if one.dots else (),
-            )
-        )
-    places = _places((low_x, high_x), points, log=log, names=names)
-    count = round((high_y - low_y) / step)
+    numbers = [math.log(value) if log else value for value, _ in points] or [0.0]
+    low, high = _padded(min(numbers), max(numbers), 0.5 if names else 0.0)
+    across = _Axis(low=low, high=high, start=_LEFT, end=width - _RIGHT, log=log)
+    low, high, step = _round_span([value for _, value in points] or [0.0])
+    up = _Axis(low=low, high=high, start=height - _BOTTOM, end=_TOP)
+    heights = [low + number * step for number in range(round((high - low) / step) + 1)]
     return Plot(
         title=title,
         x=x,
         y=y,
-        lines=lines,
-        x_ticks=[Tick(at=round(to_x(at), 1), text=text) for at, text in places],
-        y_ticks=[
-            Tick(at=round(to_y(low_y + n * step), 1), text=f"{low_y + n * step:g}") for n in range(count + 1)
-        ],
+        lines=[_line(one, [(across.at(a), up.at(b)) for a, b in of]) for one, of in clean],
+        x_ticks=[Tick(at=across.at(at), text=text) for at, text in _places(across, points, names=names)],
+        y_ticks=[Tick(at=up.at(at), text=f"{at:g}") for at in heights],
         legend=[(one.name, one.style) for one, of in clean if of and one.style != "fit"] if legend else (),
         width=width,
         height=height,
-        right=right,
-        bottom=bottom,
+        right=across.end,
+        bottom=up.start,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Axis:
+    """Numbers from ``low`` to ``high``, or their logarithms, as pixels from ``start`` to ``end``."""
+
+    low: float
+    high: float
+    start: int
+    end: int
+    log: bool = False
+
+    def at(self, value: float) -> float:
+        number = math.log(value) if self.log else value
+        return round(self.start + (self.end - self.start) * (number - self.low) / (self.high - self.low), 1)
+
+
+def _line(series: Series, placed: Sequence[tuple[float, float]]) -> Line:
+    return Line(
+        name=series.name,
+        style=series.style,
+        path=" ".join(f"{a:g},{b:g}" for a, b in placed) if series.line else "",
+        dots=placed if series.dots else (),
     )
 
 
 def _places(
-    span: tuple[float, float], points: Sequence[tuple[float, float]], *, log: bool, names: Sequence[str]
+    axis: _Axis, points: Sequence[tuple[float, float]], *, names: Sequence[str]
 ) -> list[tuple[float, str]]:
     """Where the horizontal axis has ticks, and what stands there."""
     if names:
         return [(float(place), name) for place, name in enumerate(names)]
-    if log:
+    if axis.log:
         return [(value, _short(value)) for value in sorted({across for across, _ in points})]
-    low, high = span
-    first, last, apart = _round_span([low, high])
+    first, last, apart = _round_span([axis.low, axis.high])
     ends = [first + number * apart for number in range(round((last - first) / apart) + 1)]
-    return [(at, f"{at:g}") for at in ends if low <= at <= high]
+    return [(at, f"{at:g}") for at in ends if axis.low <= at <= axis.high]
 
 
 def _short(value: float) -> str:

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import Predictions, search
+from harness import Predictions, UsageError, search
 from harness.formats.base import Vectors
+from harness.formats.pools import pools_of
 from harness.formats.retrieval import Mining, Nearest, Retrieval, Search, Sentence, Side
 
 # English is the first side of a pair below, the other language the second.
@@ -114,6 +115,75 @@ def test_distractors_are_not_queried_but_can_be_answers() -> None:
     }
     assert found["en-xx"].values == ["xx-0"]
     assert found["xx-en"].values == ["en-0"]
+
+
+def test_centring_takes_away_what_a_language_has_in_common() -> None:
+    """The third axis is the language, and all sentences of the other one lie on one side of the first two besides."""
+    rows = {
+        _sentence("en-0", "xx-0"): [0.3, 0.0, 0.9],
+        _sentence("en-1", "xx-1"): [0.0, 0.3, 0.9],
+        _sentence("en-2", "xx-2"): [-0.3, -0.3, 0.9],
+        _sentence("xx-0", "en-0"): [0.9, 0.5, -0.2],
+        _sentence("xx-1", "en-1"): [0.5, 0.9, -0.2],
+        _sentence("xx-2", "en-2"): [0.4, 0.4, -0.2],
+    }
+    plain, centred = (_centred(rows, flag)["xx-en"] for flag in (False, True))
+    assert plain.values == ["en-0", "en-1", "en-0"]
+    assert centred.values == centred.gold == ["en-0", "en-1", "en-2"]
+
+
+def _centred(rows: Mapping[Sentence, Sequence[float]], centred: bool) -> dict[str, Predictions]:
+    way = Retrieval(searches=BITEXT, centred=centred)
+    found = way.decode(list(rows), _vectors(rows), None, search.ExactSearch())
+    return {predictions.view: predictions for predictions in found}
+
+
+@given(st.integers(0, 10_000), st.integers(1, 12), st.floats(-5, 5))
+@settings(max_examples=60, deadline=None)
+def test_centring_does_not_see_what_is_added_to_a_whole_language(seed: int, count: int, shift: float) -> None:
+    """Adding one vector to all of a pool changes nothing, and cosines are those of a plain sum in float64."""
+    random = np.random.default_rng(seed)
+    sentences = [_sentence(f"{side}-{number}") for side in ("en", "xx") for number in range(count)]
+    vectors = random.standard_normal((2 * count, 6)).astype(np.float32)
+    moved = vectors.copy()
+    moved[count:] += np.float32(shift) * random.standard_normal(6).astype(np.float32)
+    places: dict[Side, slice] = {"en": slice(0, count), "xx": slice(count, None)}
+    for side, rows in places.items():
+        wanted = vectors[rows].astype(np.float64)
+        wanted -= wanted.mean(axis=0)
+        lengths = np.linalg.norm(wanted, axis=1, keepdims=True)
+        for given_vectors in (vectors, moved):
+            found = pools_of(sentences, given_vectors, centred=True)[side].vectors
+            assert found.dtype == np.float32
+            if count > 1:
+                np.testing.assert_allclose(found, wanted / lengths, atol=2e-4)
+            else:
+                assert np.linalg.norm(found) in (0, pytest.approx(1, abs=1e-5))
+
+
+def test_sentences_that_are_all_alike_are_centred_to_nothing_and_still_answered() -> None:
+    rows = {
+        _sentence("en-0", "xx-0"): [1.0, 0.0],
+        _sentence("en-1", "xx-1"): [1.0, 0.0],
+        _sentence("xx-0", "en-0"): [0.0, 1.0],
+        _sentence("xx-1", "en-1"): [0.0, 1.0],
+    }
+    assert _centred(rows, True)["xx-en"].values == ["en-0", "en-0"]
+
+
+def test_centring_is_a_setting_that_stands_in_the_recipe_only_where_it_is_used() -> None:
+    plain = Retrieval(searches=BITEXT)
+    centred = plain.replaced({"centred": "true"})
+    assert centred == Retrieval(searches=BITEXT, centred=True)
+    assert centred.replaced({"centred": "false"}) == plain
+    assert dict(centred.settings) == {**plain.settings, "centred": True}
+    assert "centred" not in plain.settings
+    with pytest.raises(UsageError, match="'yes' is not allowed; there are true, false"):
+        plain.replaced({"centred": "yes"})
+    with pytest.raises(
+        UsageError, match="no setting 'centered' here; there are margin, k, retrieval, centred"
+    ):
+        plain.replaced({"centered": "true"})
 
 
 def test_of_several_gold_answers_a_nearest_search_scores_the_first() -> None:

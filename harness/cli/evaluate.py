@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     "changes",
     multiple=True,
     metavar="TASK.SETTING=VALUE",
-    help="Another setting of a task's format, e.g. bucc2018.margin=distance, .k=8, .retrieval=intersect.",
+    help="Another setting of a task's format, e.g. bucc2018.margin=distance, .k=8, .retrieval=intersect, tatoeba.centred=true.",
 )
 @click.option(
     "--protocol", help="Layer, pooling and lengths as published. Default: the task's first (xtreme)."

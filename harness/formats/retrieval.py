@@ -154,12 +154,18 @@ _SETTINGS: Mapping[str, Callable[[str], Any]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retrieval(VectorFormat):
-    """Two pools of sentences, searched in one or more ways; the encoder's vectors are used as they are."""
+    """Two pools of sentences, searched in one or more ways; the encoder's vectors are used as they are.
+
+    Attributes:
+        searches: At least one.
+        centred: Whether each pool's mean is taken from its vectors first, see :meth:`harness.formats.pools.Pool.centred`.
+    """
 
     name: ClassVar[str] = "retrieval"
     version: ClassVar[int] = 1
 
     searches: tuple[Search, ...]
+    centred: bool = False
 
     @property
     def views(self) -> tuple[str, ...]:
@@ -168,8 +174,11 @@ class Retrieval(VectorFormat):
 
     @property
     def settings(self) -> Mapping[str, Json]:
-        """The searches, field by field."""
-        return {search.view: {"kind": type(search).__name__, **asdict(search)} for search in self.searches}
+        """The searches, field by field, and whether pools are centred."""
+        searches = {
+            search.view: {"kind": type(search).__name__, **asdict(search)} for search in self.searches
+        }
+        return {**searches, "centred": True} if self.centred else searches
 
     def texts(self, example: Any) -> tuple[str, ...]:
         """The sentence."""
@@ -180,21 +189,26 @@ class Retrieval(VectorFormat):
         return "en" if example.side == "en" else own
 
     def replaced(self, changes: Mapping[str, str]) -> Retrieval:
-        """``margin``, ``k`` and, for mining, ``retrieval`` can be changed (see :class:`harness.formats.base.Format`)."""
-        searches = self.searches
+        """``centred``, ``margin``, ``k`` and, for mining, ``retrieval`` can be changed (see :meth:`Format.replaced`)."""
+        changed = self
         for name, text in changes.items():
-            touched = [
-                hasattr(search, name) and getattr(search, "margin", "") != "absolute"
-                for search in self.searches
-            ]
-            if name not in _SETTINGS or not any(touched):
-                raise UsageError(f"no setting '{name}' here; there are {', '.join(_SETTINGS)}")
-            value = _SETTINGS[name](text)
-            searches = tuple(
-                replace(search, **{name: value}) if has else search
-                for search, has in zip(searches, touched, strict=True)
-            )
-        return replace(self, searches=searches)
+            changed = changed._with(name, text)
+        return changed
+
+    def _with(self, name: str, text: str) -> Retrieval:
+        if name == "centred":
+            return replace(self, centred=_one_of(("true", "false"), text) == "true")
+        touched = [
+            hasattr(search, name) and getattr(search, "margin", "") != "absolute" for search in self.searches
+        ]
+        if name not in _SETTINGS or not any(touched):
+            raise UsageError(f"no setting '{name}' here; there are {', '.join(_SETTINGS)}, centred")
+        value = _SETTINGS[name](text)
+        searches = [
+            replace(search, **{name: value}) if has else search
+            for search, has in zip(self.searches, touched, strict=True)
+        ]
+        return replace(self, searches=tuple(searches))
 
     def subset(self, examples: Sequence[Any], limit: int) -> list[Any]:
         """``limit`` sentences of the other language that have a translation, with their translations, and the same
@@ -222,6 +236,6 @@ class Retrieval(VectorFormat):
         """Search or mine in each of the declared ways (see :class:`harness.formats.base.Format`)."""
         from harness.formats.pools import pools_of
 
-        pools = pools_of(examples, outputs)
-        held = pools_of(*tuning) if tuning is not None else None
+        pools = pools_of(examples, outputs, centred=self.centred)
+        held = pools_of(*tuning, centred=self.centred) if tuning is not None else None
         return [way.run(pools, held, neighbours) for way in self.searches]

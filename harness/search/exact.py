@@ -128,10 +128,13 @@ class ExactSearch:
         self, queries: Matrix, base: Matrix, k: int, candidates: Candidates
     ) -> tuple[Scores, Indices]:
         """Neighbours from what a sweep left; what it could not prove is searched again."""
+        scores = np.empty((len(queries), k), dtype=np.float64)
+        rows = np.empty((len(queries), k), dtype=np.int64)
         if not k:
-            return np.empty((len(queries), 0)), np.empty((len(queries), 0), dtype=np.int64)
-        scores, rows = rescored(queries, base, candidates.rows, k)
-        open_ = np.flatnonzero(~candidates.proven)
+            return scores, rows
+        done, open_ = np.flatnonzero(candidates.proven), np.flatnonzero(~candidates.proven)
+        if len(done):
+            scores[done], rows[done] = rescored(Chosen(queries, done), base, candidates.rows[done], k)
         if len(open_):
             scores[open_], rows[open_] = _widened(Chosen(queries, open_), base, k, self.raw)
         return scores, rows

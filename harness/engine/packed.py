@@ -22,13 +22,11 @@ from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from harness.engine import batching
+from harness.engine.freed import LARGEST
 
 NAME = "harness_packed"
 # Tokens of a full row on a CPU, for layers of up to some width: sequences of 128 and 384 tokens fill it without a rest.
 ROOMS = (3_072, 2_304, 1_536)
-# Bytes of a layer's output in float32. The C library of Linux hands larger blocks back to the system whenever they are
-# freed, and then each of their pages is fetched, and cleared, anew for every layer.
-_KEPT = 32 * 2**20
 # Tokens of a row for what is left over, where it is shown to round alike.
 _SHORTER = (256, 512, 1_024, 2_048)
 # What some families hand to attention and torch's kernels for packed rows know nothing of.
@@ -327,9 +325,9 @@ def batches_of(
 
 
 def room_of(base: nn.Module) -> int:
-    """Tokens of a full row on a CPU: as many as leave what the widest linear layer of an encoder gives a small block."""
+    """Tokens of a full row on a CPU: as many as leave what the widest linear layer gives, in float32, a block that is kept."""
     widest = max((layer.out_features for layer in base.modules() if isinstance(layer, nn.Linear)), default=1)
-    return next((room for room in ROOMS if room * widest * 4 < _KEPT), ROOMS[-1])
+    return next((room for room in ROOMS if room * widest * 4 < LARGEST), ROOMS[-1])
 
 
 def steady_sizes(module: nn.Module, room: int) -> tuple[int, ...]:

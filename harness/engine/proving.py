@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from harness.engine import packed
+from harness.engine.freed import keep_freed
 from harness.engine.packed import Packer
 
 # What a model may raise that takes no positions, hands on no layout, or wants rows of its own kind.
@@ -45,6 +46,8 @@ def packer(
     config: Any = getattr(base, "config", None)
     if getattr(config, "_attn_implementation", None) != "sdpa":
         return None
+    if next(base.parameters()).device.type == "cpu":
+        keep_freed()
     training = base.training
     base.eval()
     try:

@@ -40,7 +40,7 @@ def pools_of(examples: Sequence[Sentence], vectors: Vectors, *, centred: bool = 
     sides: tuple[Side, ...] = ("en", "xx")
     rows = {side: [row for row, sentence in enumerate(examples) if sentence.side == side] for side in sides}
     whole = Pool(sentences=examples, vectors=vectors)
-    pools = {
+    pools: dict[Side, Pool] = {
         side: Pool(sentences=[examples[row] for row in rows[side]], vectors=whole.taken(rows[side]))
         for side in sides
     }

@@ -10,9 +10,9 @@ from typing import Any
 
 import xxhash
 
-_CHUNK = 1 << 22
-
 from harness.arrays import NDArray, np
+
+_CHUNK = 1 << 22
 
 
 def of_file(path: Path) -> str:

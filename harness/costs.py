@@ -15,6 +15,7 @@ from typing import Any
 
 from harness import layouts, sources
 from harness.errors import HarnessError
+from harness.formats.drawn import DrawnFormat
 from harness.recipes import Recipe, as_value, cells, prefix_id
 from harness.registry import Catalog
 from harness.selection import Selected, select, tasks_of
@@ -211,8 +212,8 @@ def _of_course(stage: Stage, task: TaskSpec, protocol: str, known: _Sizes) -> tu
 
 
 def _codes(stage: Stage, task: TaskSpec, training: Training) -> Sequence[str]:
-    """The languages of a task that a stage learns: English, but for masked LM all that are asked for."""
-    if task.format.head.kind != "vocabulary":
+    """The languages of a task that a stage learns: English, but of what is in many languages all that are asked for."""
+    if not isinstance(task.format, DrawnFormat):
         return (training.language,)
     return [code for code in task.languages if code in stage.masked.languages] or task.languages
 
@@ -241,7 +242,7 @@ def _lacked_by(stage: Stage, catalog: Catalog, recipe: Recipe, location: DataLoc
             continue
         text = stage.train_from.get(name, stage.train_from.get("", ""))
         split = parse_train_from([text], [])[""].split if text else training.split
-        several = task.format.head.kind == "vocabulary"
+        several = isinstance(task.format, DrawnFormat)
         codes = (stage.masked.languages or task.languages) if several else (training.language,)
         there = [code for code in codes if sources.has_split(task, code, split, location)]
         if not there or (stage.masked.languages and several and len(there) < len(codes)):

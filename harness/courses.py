@@ -7,25 +7,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
+from harness.engine import masked, ranking
 from harness.engine.headed import Headed
 from harness.engine.lessons import Examples, Lesson
-from harness.engine.masked import MaskedTexts, held_out_loss
+from harness.engine.masked import MaskedTexts
 from harness.engine.predict import Asked, Predictor
+from harness.engine.ranking import RankedPairs
 from harness.engine.session import Compute
 from harness.errors import DataError, HarnessError, PluginError, SpecError
 from harness.formats.base import Example, Head, HeadFormat
+from harness.formats.bitexts import Bitexts
 from harness.formats.rows import Rows
-from harness.formats.texts import TextRows, Texts
+from harness.formats.texts import Texts
 from harness.plan import Course, Phase, Taught
 from harness.registry import Catalog
 from harness.sources import DataLocation
 from harness.statistics import score
 from harness.taughtsets import read_taught
 
-# Signature of the loss on held-out text, which is no metric: it needs scores over the vocabulary, not predictions.
-MASKED_LOSS = "masked_lm_loss"
+# Signatures of losses on held-out text, which are no metrics: they need a head's scores or vectors, not predictions.
+MASKED_LOSS, RANKING_LOSS = "masked_lm_loss", "translation_ranking_loss"
 Made = TypeVar("Made")
 
 
@@ -48,7 +52,7 @@ def lesson_of(course: Course, headed: Headed, school: School) -> Lesson:
     name = course.learn.name
 
     def made() -> Lesson:
-        examples = read_taught(course.learn, school.location)
+        examples: Sequence[Any] = read_taught(course.learn, school.location)
         common: dict[str, Any] = {
             "headed": headed,
             "batch_size": course.batch_size,
@@ -57,22 +61,18 @@ def lesson_of(course: Course, headed: Headed, school: School) -> Lesson:
             "weight": course.weight,
             "paced": course.paced,
         }
-        if isinstance(course.format, Texts):
-            return MaskedTexts(
-                rows=_text_rows(course.format, examples, headed, course.max_length),
-                alpha=course.format.alpha,
-                share=course.format.share,
-                **common,
-            )
-        rows = course.format.encode(examples, headed.tokenizer, course.max_length)
-        targets = course.format.targets(examples, rows)
+        given = course.format
+        if isinstance(given, Texts):
+            texts = given.encode(examples, headed.tokenizer, course.max_length)
+            return MaskedTexts(rows=texts, alpha=given.alpha, share=given.share, **common)
+        if isinstance(given, Bitexts):
+            pairs = given.encode(examples, headed.tokenizer, course.max_length)
+            return RankedPairs(rows=pairs, alpha=given.alpha, ranked=given, **common)
+        rows = given.encode(examples, headed.tokenizer, course.max_length)
+        targets = given.targets(examples, rows)
         return Examples(rows=rows, targets=targets, language=course.learn.languages[0], **common)
 
     return _named(name, course.learn, school, made)
-
-
-def _text_rows(texts: Texts, examples: Sequence[Any], headed: Headed, max_length: int) -> TextRows:
-    return texts.encode(examples, headed.tokenizer, max_length)
 
 
 def _named(name: str, taught: Taught, school: School, made: Callable[[], Made]) -> Made:
@@ -95,9 +95,9 @@ class Exam:
 
     Attributes:
         taught: The set; ``items`` the number of its examples, for masked LM of its rows.
-        metric: Main metric of its task, or :data:`MASKED_LOSS`.
+        metric: Main metric of its task, :data:`MASKED_LOSS` or :data:`RANKING_LOSS`.
         higher_is_better: Direction of the metric.
-        score: Computes it: percent, for masked LM nats per token.
+        score: Computes it: percent, for losses nats per token or per pair.
     """
 
     taught: Taught
@@ -118,23 +118,31 @@ def exam_of(taught: Taught, headed: Headed, max_length: int, school: School) -> 
         task_format = taught.task.format
         if not isinstance(task_format, HeadFormat):
             raise SpecError(f"task '{taught.task.name}' has no head, so it cannot be scored while training")
-        examples = read_taught(taught, school.location)
+        examples: Sequence[Any] = read_taught(taught, school.location)
+        budget = school.compute.micro_tokens
         if isinstance(task_format, Texts):
-            texts = _text_rows(task_format, examples, headed, max_length)
-            budget, share = school.compute.micro_tokens, task_format.share
-            return Exam(
-                taught=taught,
-                metric=MASKED_LOSS,
-                higher_is_better=False,
-                items=len(texts.lengths),
-                score=lambda: school.compute.ranks.from_first(
-                    lambda: held_out_loss(headed, texts, budget, share)
-                ),
-            )
+            texts = task_format.encode(examples, headed.tokenizer, max_length)
+            loss = partial(masked.held_out_loss, headed, texts, budget, task_format.share)
+            return _held_out(taught, MASKED_LOSS, len(texts.lengths), loss, school)
+        if isinstance(task_format, Bitexts):
+            pairs = task_format.encode(examples, headed.tokenizer, max_length)
+            loss = partial(ranking.held_out_loss, headed, pairs, budget, task_format)
+            return _held_out(taught, RANKING_LOSS, len(pairs.pair_language), loss, school)
         rows = task_format.encode(examples, headed.tokenizer, max_length)
         return _scored(taught, task_format, examples, rows, headed, school)
 
     return _named(taught.name, taught, school, made)
+
+
+def _held_out(taught: Taught, metric: str, items: int, loss: Callable[[], float], school: School) -> Exam:
+    """The loss on held-out examples of what is never scored."""
+    return Exam(
+        taught=taught,
+        metric=metric,
+        higher_is_better=False,
+        items=items,
+        score=lambda: school.compute.ranks.from_first(loss),
+    )
 
 
 def _scored(

@@ -13,6 +13,7 @@ from harness import sources
 from harness.checkpoints import Checkpoint, adapted, check_length
 from harness.errors import DataError, HarnessError, SpecError, UsageError
 from harness.formats.base import HeadFormat
+from harness.formats.drawn import DrawnFormat
 from harness.formats.texts import Texts
 from harness.phases import changed_schedule, fitted, to_learn
 from harness.plan import Course, Phase, Taught
@@ -82,7 +83,7 @@ class StagePlanner:
 
     def _check_names(self, stage: Stage) -> None:
         learned = {*stage.tasks, *_mixed_in(stage), ""}
-        for what in ("sizes", "translated", "hyper", "train_from"):
+        for what in ("sizes", "translated", "hyper", "train_from", "changes"):
             odd = [task for task in getattr(stage, what) if task not in learned]
             if odd:
                 raise UsageError(
@@ -99,16 +100,16 @@ class StagePlanner:
 
     def _check_masked(self, stage: Stage) -> None:
         named = [self.catalog.task(name) for name in (*stage.tasks, *_mixed_in(stage))]
-        masked = [task for task in named if isinstance(task.format, Texts)]
-        odd = next((task for task in named if task.name in _mixed_in(stage) and task not in masked), None)
-        if odd is not None:
-            known = [task.name for task in self.catalog.tasks.values() if isinstance(task.format, Texts)]
-            raise UsageError(
-                f"task '{odd.name}' is no masked-LM task, so it cannot be mixed in as one; there are {', '.join(known)}"
-            )
-        for code in stage.masked.languages if masked else ():
-            if not any(code in task.languages for task in masked):
-                names = " and ".join(task.name for task in masked)
+        for task in named:
+            if task.name in _mixed_in(stage) and not isinstance(task.format, Texts):
+                known = [task.name for task in self.catalog.tasks.values() if isinstance(task.format, Texts)]
+                raise UsageError(
+                    f"task '{task.name}' is no masked-LM task, so it cannot be mixed in as one; there are {', '.join(known)}"
+                )
+        drawn = [task for task in named if isinstance(task.format, DrawnFormat)]
+        for code in stage.masked.languages if drawn else ():
+            if not any(code in task.languages for task in drawn):
+                names = " and ".join(task.name for task in drawn)
                 raise UsageError(f"masked-LM language '{code}' is no language of {names}")
 
     def _check_protocol(self, stage: Stage) -> None:
@@ -129,8 +130,9 @@ class StagePlanner:
         schedule = changed_schedule(training.schedule, values)
         learn = self._learn(stage, task, training, parent)
         task_format = fitted(task, self._sets, learn)
-        if isinstance(task_format, Texts):
+        if isinstance(task_format, DrawnFormat):
             task_format = replace(task_format, alpha=stage.masked.alpha)
+        task_format = _with_settings(task_format, name, stage.changes.get(name, {}))
         select = None if "select" in values else self._select(task, task_format, training, learn, schedule)
         lengths = task.protocols.get(self.protocol) or next(iter(task.protocols.values()))
         return Course(
@@ -155,7 +157,7 @@ class StagePlanner:
         if training.task != task.name:
             raise UsageError(f"task '{task.name}' learns from '{training.task}'; name that one")
         learn = to_learn(task.name, task, training, wanted)
-        if isinstance(task.format, Texts):
+        if isinstance(task.format, DrawnFormat):
             languages = self._languages(stage, task, learn.split)
             learn = replace(learn, languages=languages, apart=self._apart(stage))
         learn = replace(
@@ -175,7 +177,7 @@ class StagePlanner:
             raise UsageError(f"task '{task.name}': {error}") from error
 
     def _apart(self, stage: Stage) -> tuple[TaskSpec, ...]:
-        """Tasks of which masked LM learns no evaluated text; raises UnknownNameError."""
+        """Tasks of which no evaluated text is learned; raises UnknownNameError."""
         return (
             tuple(map(self.catalog.task, sorted(tasks_of(self.catalog, stage.apart)))) if stage.apart else ()
         )
@@ -213,7 +215,7 @@ class StagePlanner:
     def _watch(self, course: Course, values: Mapping[str, Any]) -> Taught | None:
         """The set on which a course's task is scored when a phase is done; None where there is none."""
         learn = course.learn
-        if not isinstance(course.format, Texts):
+        if not isinstance(course.format, DrawnFormat):
             if course.select is not None:
                 return course.select
             training = self._training(learn.task)
@@ -259,12 +261,24 @@ class StagePlanner:
 _Part = TypeVar("_Part")
 # Hyper-parameters that each course has for itself.
 _OF_COURSES = ("epochs", "batch_size", "max_length", "select", "select_limit")
-# Texts of the development set of masked LM that are scored.
+# Texts, or pairs, of a development set in many languages that are scored.
 _HELD_TEXTS = 500
 
 
 def _mixed_in(stage: Stage) -> tuple[str, ...]:
     return tuple(task for task in stage.masked.tasks if task not in stage.tasks) if stage.masked.share else ()
+
+
+def _with_settings(task_format: HeadFormat, task: str, changes: Mapping[str, str]) -> HeadFormat:
+    """The format in which a task is learned. Its held-out loss is taken with the task's own settings, in every stage."""
+    if not changes:
+        return task_format
+    try:
+        changed = task_format.replaced(changes)
+    except UsageError as error:
+        raise UsageError(f"--set for task '{task}': {error}") from error
+    assert isinstance(changed, HeadFormat)
+    return changed
 
 
 def _said(parts: Mapping[str, _Part], task: str, common: str | None) -> _Part | None:

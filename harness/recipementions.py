@@ -66,10 +66,10 @@ def _of_targets(value: Value, kind: str) -> Iterator[Mention]:
 
 def _of_defaults(found: Mapping[str, Value]) -> Iterator[Mention]:
     """Tasks that the defaults of stages name."""
-    for key in ("sizes", "translated", "hyper", "train_from"):
+    for key in ("sizes", "translated", "hyper", "train_from", "set"):
         value = found.get(key)
         for name, inner in entries(value).items() if value is not None and value.kind == "mapping" else ():
-            if inner.kind == "mapping" if key in ("translated", "hyper") else True:
+            if inner.kind == "mapping" if key in ("translated", "hyper", "set") else True:
                 yield Mention(kind="task", name=name, value=inner)
     yield from _of_masked(found)
     yield from _of_sets(found, ())

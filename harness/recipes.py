@@ -182,14 +182,16 @@ def prefix_id(model: RecipeModel, stages: Sequence[Stage], seed: int) -> str:
 def as_value(stage: Stage) -> dict[str, Any]:
     """A stage as a JSON value in which what has no effect is left out, so that equal training is equal.
 
-    A sampler chooses nothing among one task, masked text that takes no step has no languages, and the whole training set
-    is no part of it.
+    A sampler chooses nothing among one task, masked LM that takes no step has no tasks, and the whole training set is no
+    part of it. Languages count even so: texts and pairs may be learned as tasks.
     """
     value = asdict(stage)
     if len(stage.tasks) == 1:
         del value["sampler"]
-    if stage.masked == MaskedShare() or not stage.masked.share:
-        del value["masked"]
+    if not stage.masked.share:
+        usual = asdict(MaskedShare())
+        given = {name: value["masked"][name] for name in ("languages", "alpha")}
+        value["masked"] = {name: part for name, part in given.items() if part != usual[name]}
     value["sizes"] = _without_whole(stage.sizes)
     return {name: part for name, part in value.items() if part}
 

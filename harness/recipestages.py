@@ -17,7 +17,7 @@ from harness.stages import SAMPLERS, MaskedShare, Sampler, SamplerKind, Stage, T
 from harness.yamlnodes import Value, described, distinct, entries, number, one_or_more, text, unknown, whole
 
 SAMPLER_KEYS = ("sampler", "temperature", "cap", "shares")
-STAGE_KEYS = (*SAMPLER_KEYS, "mlm", "sizes", "translated", "hyper", "train_from", "apart")
+STAGE_KEYS = (*SAMPLER_KEYS, "mlm", "sizes", "translated", "hyper", "train_from", "apart", "set")
 _Part = TypeVar("_Part")
 
 
@@ -35,6 +35,7 @@ class StageKeys:
     hyper: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     train_from: Mapping[str, str] = field(default_factory=dict)
     apart: tuple[str, ...] = ()
+    changes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 def read_stage_keys(
@@ -61,6 +62,7 @@ def read_stage_keys(
         hyper=read_hyper(found["hyper"], known) if "hyper" in found else {},
         train_from=_of_tasks(found.get("train_from"), known, read_train_from),
         apart=_names(found["apart"]) if "apart" in found else (),
+        changes=_changes(found["set"], known) if "set" in found else {},
     )
 
 
@@ -68,21 +70,25 @@ def make_stage(tasks: tuple[str, ...], default: StageKeys, own: StageKeys) -> St
     """A stage from the file's defaults and its own keys, which win; what is said of other tasks is left out."""
     masked = own.masked or default.masked or MaskedShare()
     here = {"", *tasks, *(masked.tasks if masked.share else ())}
-    hyper = {
-        task: {**default.hyper.get(task, {}), **own.hyper.get(task, {})}
-        for task in dict.fromkeys([*default.hyper, *own.hyper])
-        if task in here
-    }
     return Stage(
         tasks=tasks,
         sampler=own.sampler or (default.sampler if len(tasks) > 1 else None) or Sampler(),
         masked=masked,
         sizes=_joined(default.sizes, own.sizes, here),
         translated=_joined(default.translated, own.translated, here),
-        hyper=hyper,
+        hyper=_merged(default.hyper, own.hyper, here),
         train_from=_joined(default.train_from, own.train_from, here),
         apart=own.apart or default.apart,
+        changes=_merged(default.changes, own.changes, here),
     )
+
+
+def _merged(
+    default: Mapping[str, Mapping[str, str]], own: Mapping[str, Mapping[str, str]], here: set[str]
+) -> dict[str, dict[str, str]]:
+    """What is said of each task, value by value; own values win."""
+    named = [task for task in dict.fromkeys([*default, *own]) if task in here]
+    return {task: {**default.get(task, {}), **own.get(task, {})} for task in named}
 
 
 def _joined(default: Mapping[str, _Part], own: Mapping[str, _Part], here: set[str]) -> dict[str, _Part]:
@@ -218,6 +224,17 @@ def read_hyper(value: Value, tasks: Collection[str] | None) -> dict[str, dict[st
                 teaching.parse_hyper([f"{name}={changed}"], ())
             found.setdefault(key if inner.kind == "mapping" else "", {})[name] = changed
     return found
+
+
+def _changes(value: Value, tasks: Collection[str] | None) -> dict[str, dict[str, str]]:
+    """``{TASK: {SETTING: value}}``; raises UsageError."""
+    found = entries(value)
+    for name, inner in found.items():
+        _check_task(name, inner, tasks)
+    return {
+        name: {setting: text(leaf) for setting, leaf in entries(inner).items()}
+        for name, inner in found.items()
+    }
 
 
 def _check_task(name: str, value: Value, tasks: Collection[str] | None) -> None:

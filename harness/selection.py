@@ -11,7 +11,7 @@ from harness.errors import NothingSelectedError, UsageError
 from harness.registry import Catalog
 from harness.sources import DataLocation
 from harness.spec import TaskSpec
-from harness.teaching import put_once
+from harness.teaching import parse_set, put_once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,17 +173,4 @@ def _splits(catalog: Catalog, chosen: Iterable[str], given: Sequence[str]) -> di
 
 def changes(selected: Sequence[Selected], given: Sequence[str]) -> dict[str, dict[str, str]]:
     """``TASK.SETTING=VALUE`` by task; raises UsageError."""
-    names = {entry.task.name for entry in selected}
-    found: dict[str, dict[str, str]] = {}
-    for text in given:
-        left, equals, value = text.partition("=")
-        task, dot, setting = left.partition(".")
-        if not (equals and dot and setting and value):
-            raise UsageError(f"--set {text}: give TASK.SETTING=VALUE, e.g. bucc2018.margin=distance")
-        if task not in names:
-            raise UsageError(f"--set {text}: task '{task}' is not selected")
-        mine = found.setdefault(task, {})
-        if setting in mine:
-            raise UsageError(f"--set {left} is given twice, as {mine[setting]} and {value}; leave one out")
-        mine[setting] = value
-    return found
+    return parse_set(given, [entry.task.name for entry in selected])

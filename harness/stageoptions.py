@@ -8,7 +8,7 @@ from typing import Literal, TypeVar
 
 from harness.errors import UsageError
 from harness.stages import MaskedShare, Sampler, SamplerKind, Stage, Translated
-from harness.teaching import parse_hyper, put_once
+from harness.teaching import parse_hyper, parse_set, put_once
 
 Value = TypeVar("Value")
 
@@ -32,6 +32,7 @@ class StageOptions:
     train_from: Sequence[str] = ()
     hyper: Sequence[str] = ()
     apart: Sequence[str] = ()
+    changes: Sequence[str] = ()
 
 
 def stages_of(options: StageOptions) -> tuple[Stage, ...]:
@@ -51,6 +52,7 @@ def stages_of(options: StageOptions) -> tuple[Stage, ...]:
     translated = _by_task("translated", options.translated, known, _translated)
     train_from = _by_task("train-from", options.train_from, known, str)
     hyper = parse_hyper(options.hyper, known)
+    changes = parse_set(options.changes, known)
     masked = MaskedShare(
         share=options.mlm_share,
         tasks=_several(options.mlm_tasks),
@@ -69,6 +71,7 @@ def stages_of(options: StageOptions) -> tuple[Stage, ...]:
             hyper=_of(hyper, {*mine, *group}),
             train_from=_of(train_from, {*mine, *group}),
             apart=_several(options.apart),
+            changes=_of(changes, {*mine, *group}),
         )
         for group in groups
     )

@@ -77,12 +77,12 @@ class Sampler:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MaskedShare:
-    """Masked-LM steps mixed into a stage.
+    """Masked-LM steps mixed into a stage, and which texts in many languages it learns from.
 
     Attributes:
         share: Of all steps, from 0 to below 1.
         tasks: Masked-LM tasks, ``mlm`` (text) and ``tlm`` (translation pairs in one sequence).
-        languages: Of the text; empty for all that the data has.
+        languages: Of texts and of translation pairs, whether mixed in or not; empty for all that the data has.
         alpha: Exponent of language sampling: a language with the share q of the texts is drawn in proportion to
             q ** alpha (0.3 in XLM-R, arXiv 1911.02116).
     """
@@ -135,7 +135,9 @@ class Stage:
         translated: Task (``""``: every one) to its translations.
         hyper: Task (``""``: every one) to changed hyper-parameters, as text, as in ``--hyper``.
         train_from: Task (``""``: every one) to another training set, as text, as in ``--train-from``.
-        apart: Tasks, suites or globs: no evaluated text of theirs is learned by masked LM (see :mod:`harness.overlap`).
+        apart: Tasks, suites or globs: no evaluated text of theirs is learned from texts in many languages (see
+            :mod:`harness.overlap`).
+        changes: Task to changed settings of its format, as text, as in ``--set``.
     """
 
     tasks: tuple[str, ...]
@@ -146,6 +148,7 @@ class Stage:
     hyper: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     train_from: Mapping[str, str] = field(default_factory=dict)
     apart: tuple[str, ...] = ()
+    changes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.tasks:

@@ -101,6 +101,27 @@ def parse_hyper(texts: Sequence[str], tasks: Sequence[str]) -> dict[str, dict[st
     return found
 
 
+def parse_set(texts: Sequence[str], tasks: Sequence[str]) -> dict[str, dict[str, str]]:
+    """``TASK.SETTING=VALUE`` by task: what is changed in a task's format.
+
+    Raises:
+        UsageError: It is not of this form, is given twice, or the task is not selected.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for text in texts:
+        left, equals, value = text.partition("=")
+        task, dot, setting = left.partition(".")
+        if not (equals and dot and setting and value):
+            raise UsageError(f"--set {text}: give TASK.SETTING=VALUE, e.g. bucc2018.margin=distance")
+        if task not in tasks:
+            raise UsageError(f"--set {text}: task '{task}' is not selected")
+        mine = found.setdefault(task, {})
+        if setting in mine:
+            raise UsageError(f"--set {left} is given twice, as {mine[setting]} and {value}; leave one out")
+        mine[setting] = value
+    return found
+
+
 def parse_head_labels(texts: Sequence[str], tasks: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """``TASK=label,label,…`` by task; raises UsageError."""
     found: dict[str, tuple[str, ...]] = {}

@@ -30,7 +30,7 @@ from harness.engine.train import Hooks, Trainer
 from harness.engine.trainstate import unwritten
 from harness.errors import ModelError
 from harness.formats.base import Head
-from harness.formats.texts import Texts
+from harness.formats.drawn import DrawnFormat
 from harness.home import ADVICE
 from harness.plan import Phase
 from harness.progress import Listener
@@ -271,14 +271,14 @@ def _exams(phase: Phase, models: _Models, school: School) -> list[tuple[Exam, fl
 
 
 def _watch(phase: Phase, models: _Models, school: School) -> Callable[[], Mapping[str, float]] | None:
-    """The held-out losses of what a phase learns by masked LM; None where it learns nothing so."""
+    """The held-out losses of what a phase learns in many languages; None where it learns nothing so."""
     lengths = {course.learn.task.name: course.max_length for course in phase.courses}
     exams = {
         taught.name: exam_of(
             taught, models.by_head[taught.task.format.head], lengths[taught.task.name], school
         )
         for taught in phase.watched
-        if taught.task.name in lengths and isinstance(taught.task.format, Texts)
+        if taught.task.name in lengths and isinstance(taught.task.format, DrawnFormat)
     }
     return (lambda: {name: exam.score() for name, exam in exams.items()}) if exams else None
 

@@ -20,6 +20,7 @@ from harness.engine.predict import Asked, Predictor
 from harness.engine.session import Compute
 from harness.errors import DataError, HarnessError, UnknownNameError, UsageError
 from harness.formats.base import Example, Head, HeadFormat
+from harness.formats.bitexts import Bitexts
 from harness.formats.texts import Texts
 from harness.heads import label_order
 from harness.intermediate import StagePlanner
@@ -125,6 +126,34 @@ def test_masked_lm_may_be_learned_as_a_task(plan: Plans) -> None:
     assert course.learn.languages == ("ar", "de", "en", "es", "sw", "zh")
     with pytest.raises(UsageError, match="task 'mlm' is learned and mixed in"):
         plan("mlm", masked=MaskedShare(share=0.2))
+
+
+def test_settings_of_a_format_change_what_is_learned_and_not_how_it_is_measured(plan: Plans) -> None:
+    usual = plan("translation_ranking", masked=MaskedShare(share=0.2))
+    changes = {"translation_ranking": {"group": "8", "alpha": "1"}, "mlm": {"share": "0.3"}}
+    phase = plan("translation_ranking", masked=MaskedShare(share=0.2, alpha=0.7), changes=changes)
+    pairs, texts = (course.format for course in phase.courses)
+    assert pairs == Bitexts(group=8, alpha=1.0)
+    assert texts == Texts(share=0.3, alpha=0.7)
+    assert [taught.task.format for taught in phase.watched] == [Bitexts(), Texts()]
+    assert phase.key != usual.key
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"mlm": {"share": "0.3"}}, "changes are given for task 'mlm', which is not learned here (tlm)"),
+        ({"tlm": {"share": "2"}}, "--set for task 'tlm': share=2: must be a number above 0 and at most 1"),
+        (
+            {"tlm": {"nothing": "2"}},
+            "--set for task 'tlm': no setting 'nothing' here; there are pack, share, alpha",
+        ),
+    ],
+)
+def test_settings_that_cannot_be(plan: Plans, changes: Any, told: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        plan("tlm", changes=changes)
+    assert str(caught.value) == told
 
 
 def test_hyper_parameters_of_an_intermediate_phase_are_told_to_be_ours(plan: Plans) -> None:

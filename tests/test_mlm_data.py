@@ -22,9 +22,10 @@ from harness_tasks.derive_texts import derive_texts
 
 from harness import DataError, TaskSpec, files, languages, sources
 from harness.engine.tokenizer import SubwordTokenizer
+from harness.formats.drawn import Text
 from harness.formats.masking import masked
 from harness.formats.rows import IGNORED
-from harness.formats.texts import Text, Texts
+from harness.formats.texts import Texts
 from harness.sources import DataLocation
 
 MLM, TLM = mlm.MLM, mlm.TLM

@@ -86,6 +86,9 @@ def test_a_cells_id_is_its_content_and_stays_the_same() -> None:
         replace(stage, masked=MaskedShare(share=0.1)),
         replace(stage, hyper={"": {"epochs": "2"}}),
         replace(stage, train_from={"": "dev"}),
+        replace(stage, changes={"x": {"share": "0.2"}}),
+        replace(stage, masked=MaskedShare(share=0.0, languages=("de",))),
+        replace(stage, masked=MaskedShare(share=0.0, alpha=0.5)),
         replace(stage, tasks=("y",)),
     ):
         assert replace(cell, setting=replace(cell.setting, stages=(changed,))).id != cell.id
@@ -97,7 +100,7 @@ def test_what_has_no_effect_does_not_change_the_id() -> None:
     one = Stage(tasks=("x",))
     same = (
         replace(one, sampler=Sampler(kind="uniform")),
-        replace(one, masked=MaskedShare(share=0.0, languages=("de",))),
+        replace(one, masked=MaskedShare(share=0.0, tasks=("mlm", "tlm"))),
     )
     ids = {
         cells(replace(BASE, settings=(Setting(name="s", stages=(stage,)),)))[0].id for stage in (one, *same)

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from harness.engine.tokenizer import SubwordTokenizer
 from harness.errors import ModelError, SpecError, UsageError
 from harness.formats.base import Head
+from harness.formats.drawn import Text, text
 from harness.formats.rows import IGNORED, Pieces, Template, sizes_to_starts
-from harness.formats.texts import Text, TextRows, Texts, text
+from harness.formats.texts import TextRows, Texts
 
 PACKED, ALONE = Texts(), Texts(pack=False)
 

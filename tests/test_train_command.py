@@ -105,6 +105,10 @@ EVERY: list[tuple[tuple[str, ...], list[Stage]]] = [
             )
         ],
     ),
+    (
+        ("-t", "mnli,tlm", "--schedule", "sequential", "--set", "tlm.share=0.3", "--set", "mlm.pack=false"),
+        [Stage(tasks=("mnli",)), Stage(tasks=("tlm",), changes={"tlm": {"share": "0.3"}})],
+    ),
     # What is said of one task of a sequence reaches that one alone.
     (
         ("-t", "mnli,qqp", "--schedule", "sequential", "--train-size", "qqp=5", "--hyper", "mnli.epochs=1", "--hyper", "clip=2"),

@@ -71,8 +71,8 @@ def _phase_lines(number: int, told: Mapping[str, Any]) -> list[str]:
 
 
 def dev_line(dev: Mapping[str, Any]) -> str:
-    """One development score as text: percent, for masked LM nats per token."""
-    unit = " nats" if dev["metric"] == "masked_lm_loss" else ""
+    """One development score as text: percent, for losses nats per token or per pair."""
+    unit = " nats" if dev["metric"].endswith("_loss") else ""
     chosen = ", the checkpoint was chosen by it" if dev.get("chosen_on") else ""
     return (
         f"dev {dev['task']}/{dev['split']}: {dev['metric']} {dev['value']:.2f}{unit} (n {dev['n']}{chosen})"

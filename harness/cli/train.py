@@ -60,7 +60,9 @@ _OWN = ("output", "data", "protocol", "seed", "revision", "offline", "overwrite"
     show_default=True,
     help="mlm (text), tlm (translation pairs), or both.",
 )
-@click.option("--mlm-languages", multiple=True, help="Of the masked-LM text. Default: all that the data has.")
+@click.option(
+    "--mlm-languages", multiple=True, help="Of texts and translation pairs. Default: all that the data has."
+)
 @click.option(
     "--mlm-alpha", type=float, default=0.3, show_default=True, help="Exponent of language sampling."
 )
@@ -86,10 +88,17 @@ _OWN = ("output", "data", "protocol", "seed", "revision", "offline", "overwrite"
     "--apart",
     multiple=True,
     metavar="TASKS",
-    help="Tasks, suites or globs whose evaluated texts masked LM must not learn; comma-separated or repeated.",
+    help="Tasks, suites or globs whose evaluated texts must not be learned from mlm, tlm and their like; comma-separated or repeated.",
 )
 @click.option(
     "--hyper", multiple=True, metavar="[TASK.]NAME=VALUE", help="Another hyper-parameter, e.g. mnli.epochs=1."
+)
+@click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="TASK.SETTING=VALUE",
+    help="Another setting of a task's format, e.g. mlm.share=0.3, translation_ranking.temperature=0.1.",
 )
 @click.option(
     "--data", default="hub", show_default=True, metavar="hub|sample|DIR|DIR+hub", help="Where rows come from."

@@ -115,6 +115,10 @@ class Lesson(Protocol):
         """The items of its step of this number, counted from 0."""
         ...
 
+    def loss(self, step: Step, places: Ints) -> Tensor:
+        """Summed loss of some items of a step (see :meth:`Step.micro`), a scalar on the model's device."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class Examples:
@@ -171,6 +175,10 @@ class Examples:
             scored=self._scored(items),
             parts=self._parts,
         )
+
+    def loss(self, step: Step, places: Ints) -> Tensor:
+        """Cross entropy of the head's scores, summed."""
+        return micro_loss(self.headed, step, places)
 
     @cached_property
     def _parts(self) -> Ints | None:

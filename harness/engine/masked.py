@@ -1,24 +1,23 @@
-"""Masked language modelling as a lesson: tokens are hidden anew for each step, texts drawn by language.
+"""Masked language modelling as a lesson: tokens are hidden anew for each step.
 
 Knows rows of texts and a head over the vocabulary; knows no file and no task.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from harness.engine.drawing import Drawn, parts_of
 from harness.engine.headed import Headed
 from harness.engine.lessons import Step, micro_loss
 from harness.errors import ModelError
 from harness.formats.masking import masked
 from harness.formats.rows import Ints, ranges
-from harness.formats.sampling import RowSampler, language_weights
 from harness.formats.texts import TextRows
 
 # Keeps the choice of hidden tokens apart from that of rows.
@@ -26,57 +25,34 @@ _MASK_STREAM, _HELD_STREAM = 0x4A5C, 0x4E1D
 
 
 @dataclass(frozen=True, kw_only=True)
-class MaskedTexts:
-    """Texts of which tokens are to be guessed.
+class MaskedTexts(Drawn):
+    """Texts of which tokens are to be guessed; an item is a row.
 
     Attributes:
         headed: Model and head; its tokenizer has a mask token.
         rows: All texts.
-        batch_size: Rows per optimizer step; ``epochs`` passes over the rows.
-        alpha: Exponent of language sampling.
         share: Of the tokens that are to be guessed.
-        name: For the loss curve.
-        weight: See :class:`harness.engine.lessons.Lesson`, likewise ``paced``.
     """
 
-    headed: Headed
     rows: TextRows
-    batch_size: int
-    epochs: float
-    alpha: float
     share: float
-    name: str = ""
-    weight: float = 1.0
-    paced: bool = True
 
     def __post_init__(self) -> None:
         _mask_of(self.headed)
 
     @property
-    def steps_per_epoch(self) -> int:
-        """Optimizer steps that see as many rows as there are."""
-        return -(-len(self.rows.lengths) // self.batch_size)
-
-    @property
-    def steps(self) -> int:
-        """Optimizer steps of all epochs."""
-        return math.ceil(self.epochs * self.steps_per_epoch)
+    def languages(self) -> tuple[tuple[str, ...], Ints]:
+        """The languages, and the number of each row's."""
+        return self.rows.languages, self.rows.language
 
     def draw(self, number: int, seed: int) -> Step:
         """Languages, rows and hidden tokens of a step follow from seed and number alone."""
-        if seed not in self._samplers:
-            counts = np.bincount(self.rows.language, minlength=len(self.rows.languages)).tolist()
-            shares = language_weights(dict(zip(self.rows.languages, counts, strict=True)), self.alpha)
-            weights = [shares[language] for language in self.rows.languages]
-            self._samplers[seed] = RowSampler(self.rows.language, weights, seed)
-        chosen = self._samplers[seed].rows(number, self.batch_size)
-        return _hidden(
-            self.headed, self.rows, chosen, np.random.default_rng([seed, number, _MASK_STREAM]), self.share
-        )
+        generator = np.random.default_rng([seed, number, _MASK_STREAM])
+        return _hidden(self.headed, self.rows, self.drawn(number, seed), generator, self.share)
 
-    @cached_property
-    def _samplers(self) -> dict[int, RowSampler]:
-        return {}
+    def loss(self, step: Step, places: Ints) -> Tensor:
+        """Cross entropy of hidden tokens, summed."""
+        return micro_loss(self.headed, step, places)
 
 
 def _mask_of(headed: Headed) -> int:
@@ -91,7 +67,7 @@ def _mask_of(headed: Headed) -> int:
 def _hidden(
     headed: Headed, rows: TextRows, chosen: Ints, generator: np.random.Generator, share: float
 ) -> Step:
-    lengths = rows.lengths[chosen]
+    lengths, parts = rows.lengths[chosen], parts_of(headed, rows)
     places = ranges(rows.starts[chosen], lengths)
     starts = np.concatenate([[0], np.cumsum(lengths)])
     ids, targets = masked(
@@ -112,17 +88,8 @@ def _hidden(
         targets=targets,
         items=np.arange(len(chosen)),
         scored=max(1, int(np.count_nonzero(targets >= 0))),
-        parts=_parts(headed, rows, chosen),
+        parts=None if parts is None else parts[chosen],
     )
-
-
-def _parts(headed: Headed, rows: TextRows, chosen: Ints) -> Ints | None:
-    """The parts that read chosen rows, for a model with parts for languages."""
-    reader = headed.row_reader
-    if reader is None:
-        return None
-    numbers = [reader.languages.number(language) for language in rows.languages]
-    return np.array(numbers, dtype=np.int64)[rows.language[chosen]]
 
 
 def held_out_loss(headed: Headed, rows: TextRows, budget: int, share: float) -> float:

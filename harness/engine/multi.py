@@ -25,11 +25,13 @@ from harness.engine import headed as single
 from harness.engine.adapting import encoder_of
 from harness.engine.headed import Headed, Own, Published
 from harness.engine.load import DTYPES, config_of, quiet
+from harness.engine.ranking import MeanPooled
 from harness.errors import ModelError
 from harness.formats.base import Head
 from harness.heads import HEAD_FACTS, HEAD_WEIGHTS, HEADS, CarriedHead, head_name
 
 MASKED: Final = "vocabulary"
+VECTOR: Final = "vector"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,6 +177,9 @@ def _module(
     """A head over the encoder itself, and whether its weights came with the checkpoint."""
     if head.kind == MASKED:
         return _masked(parent, encoder, config)
+    if head.kind == VECTOR:  # without weights, so none are new
+        single.set_language(encoder_of(parent, encoder), config)
+        return MeanPooled(encoder_of(parent, encoder)), True
     if not single.has_class(config, head):
         return Own(parent, encoder, head, reads=single.reads_of(parent), dropout=dropout), False
     model: Any = single.CLASSES[head.kind].from_config(single.labelled(copy.deepcopy(config), head))

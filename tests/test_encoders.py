@@ -20,7 +20,8 @@ from transformers.models.nllb_moe.modeling_nllb_moe import NllbMoeSparseMLP
 
 from harness.checkpoints import Checkpoint, adapted, open_checkpoint
 from harness.engine.embed import Embedder, open_stores
-from harness.engine.headed import Headed, loss, new_headed, open_headed, save_headed
+from harness.engine.headed import Headed, new_headed, open_headed, save_headed
+from harness.engine.headmodules import loss
 from harness.engine.lessons import Examples
 from harness.engine.load import Encoder, hidden_states, load_encoder
 from harness.engine.predict import reading

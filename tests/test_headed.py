@@ -24,7 +24,8 @@ from transformers import (
 
 from harness import ModelError
 from harness.checkpoints import Checkpoint, open_checkpoint
-from harness.engine.headed import Headed, check_head, loss, new_headed, open_headed, save_headed
+from harness.engine.headed import Headed, check_head, new_headed, open_headed, save_headed
+from harness.engine.headmodules import loss
 from harness.formats.base import Head
 from harness.heads import OWN_HEAD, OWN_HEAD_WEIGHTS, label_order
 

@@ -15,8 +15,8 @@ from transformers import AutoModel, AutoModelForMaskedLM, AutoModelForTextEncodi
 
 from harness import ModelError, sources
 from harness.checkpoints import Checkpoint, open_checkpoint
-from harness.engine import multi
 from harness.engine.headed import Headed
+from harness.engine.headmodules import OwnMasked
 from harness.engine.lessons import Step, micro_loss
 from harness.engine.masked import MaskedTexts, held_out_loss
 from harness.engine.multi import open_heads, save_heads
@@ -194,7 +194,7 @@ def test_a_family_without_a_class_gets_the_harness_s_own_head(tiny_model: Tiny, 
     checkpoint = tiny_model("mt5")
     opening = open_heads(checkpoint, [MASKED], seed=0, device="cpu", dropout=0.0)
     headed, own = opening.headed[MASKED], opening.headed[MASKED].module
-    assert isinstance(own, multi._OwnMasked)
+    assert isinstance(own, OwnMasked)
     assert opening.fresh == {MASKED}
     lesson = lesson_of(headed, texts)
     step = lesson.draw(0, 3)
@@ -236,7 +236,7 @@ def test_an_encoder_whose_embeddings_have_another_size_is_refused_an_own_head(ti
     with pytest.raises(
         ModelError, match=r"have 16 dimensions and the states 32; this family \(rembert\) cannot"
     ):
-        multi._OwnMasked(checkpoint, whole)
+        OwnMasked(checkpoint, whole)
 
 
 def test_a_tokenizer_without_a_mask_token_is_refused(tiny_model: Tiny, texts: list[Any]) -> None:

@@ -1,6 +1,6 @@
 """Encoders with a head on top: opened from a checkpoint that carries one, or put together anew to be trained.
 
-The one place where a head's value becomes a module and a loss. Where transformers has a class for family and head, that
+The one place where a head's value becomes a module. Where transformers has a class for family and head, that
 class is used, so that a fine-tuned folder opens there and predicts the same; elsewhere the head is the harness's own, over
 the bare encoder. Knows no task and no language.
 """
@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from torch import Tensor, nn
+from torch import nn
 from transformers import (
     AutoModelForMultipleChoice,
     AutoModelForQuestionAnswering,
@@ -26,13 +26,13 @@ from transformers import (
 
 from harness.checkpoints import Checkpoint, tensor_shapes
 from harness.engine import proving
-from harness.engine.adapting import RowReader, encoder_of, prepare, row_reader
+from harness.engine.adapting import RowReader, prepare, row_reader
+from harness.engine.headmodules import Own, Published
 from harness.engine.load import DTYPES, check_vocabulary, config_of, plain_model, quiet
 from harness.engine.packed import Packer
 from harness.engine.tokenizer import SubwordTokenizer
 from harness.errors import ModelError
 from harness.formats.base import Head
-from harness.formats.rows import IGNORED
 from harness.heads import OWN_HEAD, OWN_HEAD_WEIGHTS
 
 CLASSES: Mapping[str, Any] = {
@@ -80,134 +80,6 @@ class Headed:
         """What is below the head."""
         module: Any = self.module
         return module.base
-
-
-class Published(nn.Module):
-    """A model class of transformers; ``order`` puts its outputs into the head's order.
-
-    A decoder's pooled head reads the last token of a row. The class takes for that the last one that is not the padding
-    token, which may be another one: some tokenizers pad with the token that ends a text, and some have none to pad with.
-    So here the mask says where a row ends.
-    """
-
-    def __init__(self, model: Any, head: Head, order: tuple[int, ...], *, decoder: bool) -> None:
-        super().__init__()
-        self.model = model
-        self._span, self._choice = head.kind == "span", head.kind == "choice"
-        self._last = decoder and head.kind == "pooled"
-        self._order = list(order)
-
-    def forward(self, ids: Tensor, mask: Tensor | None, segments: Tensor | None) -> Tensor:
-        inputs = inputs_of(ids, mask, segments)
-        if self._last:
-            states = self.base(**inputs).last_hidden_state
-            return self._ordered(self.model.score(last_token(states, mask)).float())
-        if self._choice:  # transformers wants (examples, choices, length); here each row stands for itself
-            inputs = {name: value[:, None] for name, value in inputs.items()}
-        output = self.model(**inputs)
-        if self._span:
-            return torch.stack([output.start_logits, output.end_logits], dim=-1).float()
-        return self._ordered(output.logits.float())
-
-    @property
-    def base(self) -> Any:
-        """The encoder inside."""
-        return getattr(self.model, self.model.base_model_prefix)
-
-    def _ordered(self, scores: Tensor) -> Tensor:
-        return scores if self._order == sorted(self._order) else scores[..., self._order]
-
-
-class Own(nn.Module):
-    """The harness's own head over a bare encoder.
-
-    A pooled head is dropout, a square layer with tanh, dropout and a linear layer over what :func:`reads_of` says; a token
-    or span head is dropout and one layer.
-    """
-
-    def __init__(
-        self, checkpoint: Checkpoint, whole: Any, head: Head, *, reads: str, dropout: float | None = None
-    ) -> None:
-        super().__init__()
-        encoder = encoder_of(checkpoint, whole)
-        size = int(encoder.config.hidden_size)
-        self.encoder = encoder
-        # The model that is written, with the decoder of an encoder-decoder; in a list, so that it is no part of this one.
-        self.whole = [whole]
-        self._pooled, self.reads = head.kind in ("pooled", "choice"), reads
-        own = [getattr(encoder.config, name, None) for name in ("hidden_dropout_prob", "dropout_rate")]
-        rates = [dropout, *own]
-        self.dropout = nn.Dropout(next((float(rate) for rate in rates if rate is not None), 0.1))
-        self.dense = nn.Linear(size, size) if self._pooled else nn.Identity()
-        self.out = nn.Linear(size, head.size)
-
-    def forward(self, ids: Tensor, mask: Tensor | None, segments: Tensor | None) -> Tensor:
-        states = self.encoder(**inputs_of(ids, mask, segments)).last_hidden_state
-        if self._pooled:
-            states = self._one(states, mask)
-            states = torch.tanh(self.dense(self.dropout(states)))
-        scores: Tensor = self.out(self.dropout(states)).float()
-        return scores
-
-    @property
-    def base(self) -> Any:
-        """The encoder inside."""
-        return self.encoder
-
-    def _one(self, states: Tensor, mask: Tensor | None) -> Tensor:
-        if self.reads == "first":
-            return states[:, 0]
-        if self.reads == "last":
-            return last_token(states, mask)
-        if mask is None:
-            return states.mean(dim=1)
-        weights = mask.to(states.dtype)[:, :, None]
-        return (states * weights).sum(dim=1) / weights.sum(dim=1)
-
-    def reorder(self, order: tuple[int, ...]) -> None:
-        """Put the outputs into another order: for each label the number of its output now; nothing, for no order."""
-        if order and order != tuple(sorted(order)):
-            with torch.no_grad():
-                self.out.weight.copy_(self.out.weight[list(order)])
-                self.out.bias.copy_(self.out.bias[list(order)])
-
-    def head_state(self) -> dict[str, Tensor]:
-        """The head's tensors alone."""
-        return {name: value for name, value in self.state_dict().items() if not name.startswith("encoder.")}
-
-
-def last_token(states: Tensor, mask: Tensor | None) -> Tensor:
-    """The state of each row's last token, ``(rows, length, size)`` to ``(rows, size)``; padding stands behind it."""
-    if mask is None:
-        return states[:, -1]
-    return states[torch.arange(len(states), device=states.device), mask.sum(dim=1) - 1]
-
-
-def inputs_of(ids: Tensor, mask: Tensor | None, segments: Tensor | None) -> dict[str, Tensor]:
-    """What a model of transformers is called with."""
-    inputs = {"input_ids": ids, "attention_mask": mask, "token_type_ids": segments}
-    return {name: value for name, value in inputs.items() if value is not None}
-
-
-def loss(head: Head, scores: Tensor, targets: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Cross entropy summed over what is scored (sequences, words, or both ends of a span), a scalar.
-
-    Args:
-        head: Whose scores they are.
-        scores: As :class:`Headed` gives them.
-        targets: As :meth:`harness.formats.base.HeadFormat.targets` gives them, padded alike with
-            :data:`harness.formats.rows.IGNORED`.
-        mask: Where tokens are, ``(rows, length)``, None where nothing is padded. A span is not looked for in padding, so
-            that the loss of a row does not depend on the others of its batch.
-    """
-    if head.kind == "span":
-        if mask is not None:
-            scores = scores.masked_fill(mask[..., None] == 0, torch.finfo(scores.dtype).min)
-        ends = scores.transpose(1, 2).reshape(-1, scores.shape[1])
-        return nn.functional.cross_entropy(ends, targets.reshape(-1), reduction="sum") / 2
-    return nn.functional.cross_entropy(
-        scores.reshape(-1, scores.shape[-1]), targets.reshape(-1), ignore_index=IGNORED, reduction="sum"
-    )
 
 
 def open_headed(

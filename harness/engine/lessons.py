@@ -17,7 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from harness.engine.headed import Headed, loss
+from harness.engine.headed import Headed
+from harness.engine.headmodules import loss
 from harness.engine.predict import gather, reading
 from harness.formats.rows import IGNORED, Ints, Rows, ranges
 

@@ -18,14 +18,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoModelForMaskedLM, AutoTokenizer
-from transformers.modeling_outputs import BaseModelOutput
 
 from harness.checkpoints import Checkpoint
 from harness.engine import headed as single
 from harness.engine.adapting import encoder_of
-from harness.engine.headed import Headed, Own, Published
+from harness.engine.headed import Headed
+from harness.engine.headmodules import Masked, MeanPooled, Own, OwnMasked, Published
 from harness.engine.load import DTYPES, config_of, quiet
-from harness.engine.ranking import MeanPooled
 from harness.errors import ModelError
 from harness.formats.base import Head
 from harness.heads import HEAD_FACTS, HEAD_WEIGHTS, HEADS, CarriedHead, head_name
@@ -49,74 +48,6 @@ class Heads:
     headed: Mapping[Head, Headed]
     fresh: frozenset[Head]
     kept: Mapping[Head, nn.Module] = field(default_factory=dict)
-
-
-class _Selected(nn.Module):
-    """An encoder of which only chosen tokens' states go on, shape ``(1, chosen, hidden)``; all, where none is chosen."""
-
-    def __init__(self, encoder: Any) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.config = encoder.config
-        self.chosen: Tensor | None = None
-
-    def __getattr__(self, name: str) -> Any:
-        """Whatever else a class asks of its encoder: DeBERTa's newer head looks for the embeddings there."""
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            return getattr(super().__getattr__("encoder"), name)
-
-    def forward(self, input_ids: Tensor, **inputs: Any) -> BaseModelOutput:
-        kept = {
-            "input_ids": input_ids,
-            **{name: inputs.get(name) for name in ("attention_mask", "token_type_ids")},
-        }
-        states = self.encoder(**{name: value for name, value in kept.items() if value is not None})
-        states = states.last_hidden_state
-        return BaseModelOutput(last_hidden_state=states if self.chosen is None else states[self.chosen][None])
-
-
-class _Masked(nn.Module):
-    """A masked-LM class of transformers that scores the vocabulary for chosen tokens only."""
-
-    def __init__(self, model: Any) -> None:
-        super().__init__()
-        self.selected = _Selected(getattr(model, model.base_model_prefix))
-        setattr(model, model.base_model_prefix, self.selected)
-        self.model = model
-
-    def forward(self, ids: Tensor, mask: Tensor | None, segments: Tensor | None, chosen: Tensor) -> Tensor:
-        self.selected.chosen = chosen
-        try:
-            output = self.model(**single.inputs_of(ids, mask, segments))
-        finally:
-            self.selected.chosen = None
-        scores: Tensor = output.logits[0].float()
-        return scores
-
-
-class _OwnMasked(nn.Module):
-    """The harness's own masked-LM head, for families without one: RoBERTa's, tied to the input embeddings."""
-
-    def __init__(self, checkpoint: Checkpoint, whole: Any) -> None:
-        super().__init__()
-        self.encoder = encoder_of(checkpoint, whole)
-        table = self.encoder.get_input_embeddings().weight
-        size = int(self.encoder.config.hidden_size)
-        if table.shape[1] != size:
-            raise ModelError(
-                f"masked LM: the input embeddings have {table.shape[1]} dimensions and the states {size}; "
-                f"this family ({self.encoder.config.model_type}) cannot be trained by masked LM"
-            )
-        self.dense, self.norm = nn.Linear(size, size), nn.LayerNorm(size)
-        self.bias = nn.Parameter(torch.zeros(table.shape[0]))
-
-    def forward(self, ids: Tensor, mask: Tensor | None, segments: Tensor | None, chosen: Tensor) -> Tensor:
-        states = self.encoder(**single.inputs_of(ids, mask, segments)).last_hidden_state[chosen]
-        states = self.norm(nn.functional.gelu(self.dense(states)))
-        scores: Tensor = nn.functional.linear(states, self.encoder.get_input_embeddings().weight, self.bias)
-        return scores.float()
 
 
 def open_heads(
@@ -190,7 +121,7 @@ def _module(
 def _masked(parent: Checkpoint, encoder: Any, config: Any) -> tuple[nn.Module, bool]:
     known: Any = AutoModelForMaskedLM
     if config.is_encoder_decoder or type(config) not in known._model_mapping:
-        return _OwnMasked(parent, encoder), False
+        return OwnMasked(parent, encoder), False
     loaded: Any = known.from_pretrained(
         str(parent.folder),
         config=copy.deepcopy(config),
@@ -204,7 +135,7 @@ def _masked(parent: Checkpoint, encoder: Any, config: Any) -> tuple[nn.Module, b
     gone = [name for name in info["missing_keys"] if not name.startswith(base)]
     _share(parent, model, encoder)
     model.tie_weights()
-    return _Masked(model), not gone
+    return Masked(model), not gone
 
 
 def _share(parent: Checkpoint, model: Any, encoder: Any) -> None:

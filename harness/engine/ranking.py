@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from harness.engine.drawing import Drawn, parts_of
-from harness.engine.headed import Headed, inputs_of
+from harness.engine.headed import Headed
 from harness.engine.lessons import Step
 from harness.engine.predict import gather, reading
 from harness.formats.bitexts import BitextRows, Bitexts, grouped, rows_of_pairs
@@ -22,29 +21,6 @@ from harness.formats.rows import Ints, ranges
 
 # Rows of like length that a CPU reads at once: padding costs it more than further calls do.
 _CPU_ROWS = 16
-
-
-class MeanPooled(nn.Module):
-    """An encoder that gives one vector of length 1 per row: the mean over all tokens of the last layer's states.
-
-    Special tokens are included, as in XTREME's protocol of retrieval.
-    """
-
-    def __init__(self, encoder: Any) -> None:
-        super().__init__()
-        self.encoder = encoder
-
-    @property
-    def base(self) -> Any:
-        """The encoder inside."""
-        return self.encoder
-
-    def forward(self, ids: Tensor, mask: Tensor | None, segments: Tensor | None) -> Tensor:
-        states = self.encoder(**inputs_of(ids, mask, segments)).last_hidden_state.float()
-        if mask is None:
-            return nn.functional.normalize(states.mean(dim=1), dim=-1)
-        total = (states * mask[:, :, None]).sum(dim=1)
-        return nn.functional.normalize(total / mask.sum(dim=1, keepdim=True), dim=-1)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -128,19 +128,16 @@ class Bitexts(DrawnFormat):
             ],
             tokenizer.unknown,
         )
-        languages = tuple(sorted({PIVOT, *(example.language for example in examples)}))
-        numbers = {code: number for number, code in enumerate(languages)}
-        sides = [numbers[code] for example in examples for code in (PIVOT, example.language)]
-        known: dict[str, int] = {}
-        text = np.array([known.setdefault(side, len(known)) for side in texts], dtype=np.int64)
+        codes = [code for example in examples for code in (PIVOT, example.language)]
+        languages = tuple(sorted({PIVOT, *codes}))
         return BitextRows(
             ids=ids,
             segments=segments,
             starts=starts,
             owner=rows // 2,
             languages=languages,
-            language=np.array(sides, dtype=np.int64)[rows],
-            text=text[rows],
+            language=_numbered(codes, languages)[rows],
+            text=_numbered(texts)[rows],
             health={
                 "examples": len(examples),
                 "rows": len(rows),
@@ -161,6 +158,12 @@ class Bitexts(DrawnFormat):
         if not isinstance(rows, BitextRows):
             raise SpecError(f"format 'bitexts': rows are {type(rows).__name__}, not BitextRows")
         return rows.text
+
+
+def _numbered(texts: Sequence[str], known: Sequence[str] = ()) -> Ints:
+    """The number of each text among those that are known, and then in the order in which they come."""
+    numbers = {text: number for number, text in enumerate(known)}
+    return np.array([numbers.setdefault(text, len(numbers)) for text in texts], dtype=np.int64)
 
 
 def _require_pairs(examples: Sequence[Text]) -> None:

@@ -1,7 +1,7 @@
 """What an experiment will cost: steps and tokens, from the data that is to hand or else from published sizes.
 
 Tokens are upper bounds, as if every row were full and every example one row (a choice question is one row for each of its
-choices, a long passage several); a stage is counted once however many cells begin with it. What the
+choices, a long passage several, a pair that is to be told apart two); a stage is counted once however many cells begin with it. What the
 cache has already is not subtracted. Imports no torch.
 """
 
@@ -235,19 +235,24 @@ def _lacking(recipe: Recipe, catalog: Catalog, location: DataLocation) -> list[s
 
 def _lacked_by(stage: Stage, catalog: Catalog, recipe: Recipe, location: DataLocation) -> Iterator[str]:
     masked = stage.masked.tasks if stage.masked.share else ()
-    for name in dict.fromkeys([*stage.tasks, *masked]):
-        task = catalog.task(name)
+    named = [catalog.task(name) for name in dict.fromkeys([*stage.tasks, *masked])]
+    # A language may be one task's alone: pairs have no English. What is none's is lacking everywhere.
+    known = {code for task in named if isinstance(task.format, DrawnFormat) for code in task.languages}
+    for task in named:
+        name = task.name
         training = _learned_by(task, recipe.protocol or "phang2020")
         if training is None:
             continue
         text = stage.train_from.get(name, stage.train_from.get("", ""))
         split = parse_train_from([text], [])[""].split if text else training.split
         several = isinstance(task.format, DrawnFormat)
-        codes = (stage.masked.languages or task.languages) if several else (training.language,)
+        asked = stage.masked.languages if several else ()
+        codes = [code for code in asked if code in task.languages or code not in known] or asked
+        codes = codes or _codes(stage, task, training)
         there = [code for code in codes if sources.has_split(task, code, split, location)]
-        if not there or (stage.masked.languages and several and len(there) < len(codes)):
+        if not there or (asked and len(there) < len(codes)):
             gone = [code for code in codes if code not in there]
-            yield f"{name}/{split}" + (f" in {', '.join(gone)}" if stage.masked.languages and several else "")
+            yield f"{name}/{split}" + (f" in {', '.join(gone)}" if asked else "")
         translated = stage.translated.get(name, None if several else stage.translated.get(""))
         for code in translated.languages if translated else ():
             if not has_translation(task, split, code, location, training.language):

@@ -92,9 +92,10 @@ def steadiness(
     found = []
     for name in tasks:
         task = catalog.task(name)
-        if not isinstance(task.format, HeadFormat):
+        if not isinstance(task.format, HeadFormat) or not task.format.views:
             raise UsageError(
-                f"task '{name}' has no head: batch invariance compares the scores of one; name a task that has one"
+                f"task '{name}' has no scores to compare: batch invariance is about those of a head that predicts; name a "
+                "task that is scored and has one"
             )
         language = next(iter(sources.available(task, task.split, location)), task.languages[0])
         checkpoint = checkpoint_of(model, offline=offline)

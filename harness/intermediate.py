@@ -23,7 +23,7 @@ from harness.sources import DataLocation
 from harness.spec import Schedule, TaskSpec, Training
 from harness.stages import Stage
 from harness.taughtsets import TaughtSets
-from harness.teaching import hyper_value, parse_train_from
+from harness.teaching import hyper_value, learned_with, parse_train_from
 
 
 @dataclass(kw_only=True)
@@ -74,7 +74,8 @@ class StagePlanner:
             dtype=self.dtype,
             changes={
                 f"{task}.{name}" if task else name: text
-                for task, changes in sorted(stage.hyper.items())
+                for told in (stage.hyper, stage.settings)
+                for task, changes in sorted(told.items())
                 for name, text in sorted(changes.items())
             },
             intermediate=True,
@@ -83,7 +84,7 @@ class StagePlanner:
 
     def _check_names(self, stage: Stage) -> None:
         learned = {*stage.tasks, *_mixed_in(stage), ""}
-        for what in ("sizes", "translated", "hyper", "train_from", "changes"):
+        for what in ("sizes", "translated", "hyper", "train_from", "settings"):
             odd = [task for task in getattr(stage, what) if task not in learned]
             if odd:
                 raise UsageError(
@@ -110,7 +111,7 @@ class StagePlanner:
         for code in stage.masked.languages if drawn else ():
             if not any(code in task.languages for task in drawn):
                 names = " and ".join(task.name for task in drawn)
-                raise UsageError(f"masked-LM language '{code}' is no language of {names}")
+                raise UsageError(f"language '{code}' of what is learned is no language of {names}")
 
     def _check_protocol(self, stage: Stage) -> None:
         known = {name for task in stage.tasks for name in self.catalog.task(task).protocols}
@@ -132,7 +133,8 @@ class StagePlanner:
         task_format = fitted(task, self._sets, learn)
         if isinstance(task_format, DrawnFormat):
             task_format = replace(task_format, alpha=stage.masked.alpha)
-        task_format = _with_settings(task_format, name, stage.changes.get(name, {}))
+        if name in stage.settings:
+            task_format = learned_with(replace(task, format=task_format), stage.settings[name])
         select = None if "select" in values else self._select(task, task_format, training, learn, schedule)
         lengths = task.protocols.get(self.protocol) or next(iter(task.protocols.values()))
         return Course(
@@ -184,7 +186,13 @@ class StagePlanner:
 
     def _languages(self, stage: Stage, task: TaskSpec, split: str) -> tuple[str, ...]:
         there = [code for code in task.languages if sources.has_split(task, code, split, self.location)]
-        wanted = [code for code in task.languages if code in stage.masked.languages] or there
+        wanted = [code for code in task.languages if code in stage.masked.languages]
+        if stage.masked.languages and not wanted:
+            raise UsageError(
+                f"task '{task.name}' has none of the languages that are to be learned ({', '.join(stage.masked.languages)}); "
+                "name one of its own too"
+            )
+        wanted = wanted or there
         gone = [code for code in wanted if code not in there]
         if gone or not there:
             told = ", ".join(there) or "none"
@@ -267,18 +275,6 @@ _HELD_TEXTS = 500
 
 def _mixed_in(stage: Stage) -> tuple[str, ...]:
     return tuple(task for task in stage.masked.tasks if task not in stage.tasks) if stage.masked.share else ()
-
-
-def _with_settings(task_format: HeadFormat, task: str, changes: Mapping[str, str]) -> HeadFormat:
-    """The format in which a task is learned. Its held-out loss is taken with the task's own settings, in every stage."""
-    if not changes:
-        return task_format
-    try:
-        changed = task_format.replaced(changes)
-    except UsageError as error:
-        raise UsageError(f"--set for task '{task}': {error}") from error
-    assert isinstance(changed, HeadFormat)
-    return changed
 
 
 def _said(parts: Mapping[str, _Part], task: str, common: str | None) -> _Part | None:

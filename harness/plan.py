@@ -151,7 +151,7 @@ class Phase:
         parent: The checkpoint that is trained on.
         courses: What is learned; a target's fine-tuning has one.
         schedule: Hyper-parameters, the user's changes included; epochs and batch size are each course's own.
-        changes: The changes, by name.
+        changes: The changes, by name, and those of formats' settings (``mlm.share``).
         seed: Of heads, order and dropout.
         dtype: In which it is computed.
         intermediate: Whether an encoder with heads beside it is made, for further training, or one model with one head.

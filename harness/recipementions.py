@@ -91,9 +91,12 @@ def _of_settings(settings: Value) -> Iterator[Mention]:
 
 
 def _of_sets(found: Mapping[str, Value], tasks: tuple[str, ...]) -> Iterator[Mention]:
-    """Other training sets of a stage's tasks, and what is kept apart from them."""
+    """Other training sets and settings of a stage's tasks, and what is kept apart from them."""
     for item in one_or_more(found["apart"]) if "apart" in found else ():
         yield Mention(kind="target", name=text(item), value=item)
+    for name, settings in entries(found["set"]).items() if "set" in found else ():
+        for key, leaf in entries(settings).items():
+            yield Mention(kind="setting", name=f"{key}={text(leaf)}", value=leaf, tasks=(name,))
     value = found.get("train_from")
     if value is None:
         return

@@ -175,6 +175,16 @@ def _stage_set(mention: Mention, known: _Known) -> str:
     return _sets(mention, [name for name in mention.tasks if name in known.tasks], known)
 
 
+def _setting(mention: Mention, known: _Known) -> str:
+    """A setting of a stage's task; an unknown task is told where it stands."""
+    (task,) = mention.tasks
+    name, _, value = mention.name.partition("=")
+    with mention.value.placed():
+        if task in known.tasks:
+            teaching.learned_with(known.tasks[task], {name: value})
+    return ""
+
+
 def _sets(mention: Mention, own: Sequence[str], known: _Known) -> str:
     wanted = teaching.parse_train_from([mention.name], ())[""]
     if wanted.task is not None and wanted.task not in known.tasks:
@@ -220,6 +230,7 @@ _CHECKS: Mapping[str, Callable[[Mention, _Known], str]] = {
     "split": _split,
     "target set": _target_set,
     "stage set": _stage_set,
+    "setting": _setting,
     "language": _language,
     "data": _data,
     "model": _model,

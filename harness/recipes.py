@@ -183,7 +183,7 @@ def as_value(stage: Stage) -> dict[str, Any]:
     """A stage as a JSON value in which what has no effect is left out, so that equal training is equal.
 
     A sampler chooses nothing among one task, masked LM that takes no step has no tasks, and the whole training set is no
-    part of it. Languages count even so: texts and pairs may be learned as tasks.
+    part of it. Languages and alpha count even so: whether a stage's tasks are in many languages, names do not tell.
     """
     value = asdict(stage)
     if len(stage.tasks) == 1:

@@ -35,7 +35,7 @@ class StageKeys:
     hyper: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     train_from: Mapping[str, str] = field(default_factory=dict)
     apart: tuple[str, ...] = ()
-    changes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    settings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 def read_stage_keys(
@@ -62,7 +62,7 @@ def read_stage_keys(
         hyper=read_hyper(found["hyper"], known) if "hyper" in found else {},
         train_from=_of_tasks(found.get("train_from"), known, read_train_from),
         apart=_names(found["apart"]) if "apart" in found else (),
-        changes=_changes(found["set"], known) if "set" in found else {},
+        settings=_settings(found["set"], known) if "set" in found else {},
     )
 
 
@@ -79,7 +79,7 @@ def make_stage(tasks: tuple[str, ...], default: StageKeys, own: StageKeys) -> St
         hyper=_merged(default.hyper, own.hyper, here),
         train_from=_joined(default.train_from, own.train_from, here),
         apart=own.apart or default.apart,
-        changes=_merged(default.changes, own.changes, here),
+        settings=_merged(default.settings, own.settings, here),
     )
 
 
@@ -226,15 +226,13 @@ def read_hyper(value: Value, tasks: Collection[str] | None) -> dict[str, dict[st
     return found
 
 
-def _changes(value: Value, tasks: Collection[str] | None) -> dict[str, dict[str, str]]:
+def _settings(value: Value, tasks: Collection[str] | None) -> dict[str, dict[str, str]]:
     """``{TASK: {SETTING: value}}``; raises UsageError."""
     found = entries(value)
     for name, inner in found.items():
         _check_task(name, inner, tasks)
-    return {
-        name: {setting: text(leaf) for setting, leaf in entries(inner).items()}
-        for name, inner in found.items()
-    }
+    given = {name: {key: text(leaf) for key, leaf in entries(inner).items()} for name, inner in found.items()}
+    return {name: settings for name, settings in given.items() if settings}
 
 
 def _check_task(name: str, value: Value, tasks: Collection[str] | None) -> None:

@@ -52,7 +52,7 @@ def stages_of(options: StageOptions) -> tuple[Stage, ...]:
     translated = _by_task("translated", options.translated, known, _translated)
     train_from = _by_task("train-from", options.train_from, known, str)
     hyper = parse_hyper(options.hyper, known)
-    changes = parse_set(options.changes, known)
+    settings = parse_set(options.changes, known)
     masked = MaskedShare(
         share=options.mlm_share,
         tasks=_several(options.mlm_tasks),
@@ -71,7 +71,7 @@ def stages_of(options: StageOptions) -> tuple[Stage, ...]:
             hyper=_of(hyper, {*mine, *group}),
             train_from=_of(train_from, {*mine, *group}),
             apart=_several(options.apart),
-            changes=_of(changes, {*mine, *group}),
+            settings=_of(settings, {*mine, *group}),
         )
         for group in groups
     )

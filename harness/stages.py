@@ -137,7 +137,7 @@ class Stage:
         train_from: Task (``""``: every one) to another training set, as text, as in ``--train-from``.
         apart: Tasks, suites or globs: no evaluated text of theirs is learned from texts in many languages (see
             :mod:`harness.overlap`).
-        changes: Task to changed settings of its format, as text, as in ``--set``.
+        settings: Task to changed settings of its format, as text, as in ``--set``.
     """
 
     tasks: tuple[str, ...]
@@ -148,7 +148,7 @@ class Stage:
     hyper: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     train_from: Mapping[str, str] = field(default_factory=dict)
     apart: tuple[str, ...] = ()
-    changes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    settings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.tasks:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from harness.errors import UsageError
+from harness.formats.drawn import DrawnFormat
+from harness.spec import TaskSpec
 
 Value = TypeVar("Value")
 
@@ -120,6 +122,23 @@ def parse_set(texts: Sequence[str], tasks: Sequence[str]) -> dict[str, dict[str,
             raise UsageError(f"--set {left} is given twice, as {mine[setting]} and {value}; leave one out")
         mine[setting] = value
     return found
+
+
+def learned_with(task: TaskSpec, settings: Mapping[str, str]) -> DrawnFormat:
+    """The format in which a task is learned, with some of its settings changed. What is held out keeps the task's own.
+
+    Raises:
+        UsageError: A setting is not allowed, or the format is one that is scored, where training and scoring would differ.
+    """
+    if not isinstance(task.format, DrawnFormat):
+        raise UsageError(
+            f"settings of task '{task.name}': what is scored is learned as it is scored; while training, only tasks of "
+            "texts in many languages have settings (mlm, tlm and their like)"
+        )
+    try:
+        return task.format.replaced(settings)
+    except UsageError as error:
+        raise UsageError(f"settings of task '{task.name}': {error}") from error
 
 
 def parse_head_labels(texts: Sequence[str], tasks: Sequence[str]) -> dict[str, tuple[str, ...]]:

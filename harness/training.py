@@ -26,6 +26,7 @@ from harness.registry import Catalog, load_catalog
 from harness.sources import DataLocation
 from harness.stageoptions import StageOptions, stages_of
 from harness.stages import Stage
+from harness.teaching import learned_with
 from harness.workplace import compute_of
 
 
@@ -91,10 +92,14 @@ def trained(chain: Chain, catalog: Catalog, compute: Compute, listener: Listener
         DataError: A training set cannot be read.
         ModelError: A training fails; the earlier ones are kept.
         OutputError: The cache cannot be written.
+        UsageError: A setting is not allowed, or a stage cannot be carried out.
     """
     if compute.deterministic:
         load.be_deterministic()
     checkpoint = chain.base
+    # Told before anything is trained; what else a later stage may lack, its data says.
+    for task, settings in (pair for stage in chain.stages for pair in stage.settings.items()):
+        learned_with(catalog.task(task), settings)
     for stage in chain.stages:
         # A planner holds training sets; each goes before the training begins.
         phase = _planner(chain, catalog).phase(stage, checkpoint)

@@ -64,6 +64,13 @@ def test_each_side_has_a_row_and_the_language_of_its_own() -> None:
     }
 
 
+def test_texts_of_the_same_tokens_are_one_text() -> None:
+    """Where they differ by what the tokenizer leaves out, or behind the cut."""
+    examples = [pair("a-b", "x"), pair("ab", "y"), pair("abcdef", "z"), pair("abcdxy", "z-")]
+    rows = Bitexts().encode(examples, Letters(), 6)
+    assert rows.text.tolist() == [0, 1, 0, 2, 3, 4, 3, 4]
+
+
 def test_nothing_at_all() -> None:
     rows = Bitexts().encode([], Letters(), 6)
     assert (len(rows.lengths), len(rows.pair_language), rows.languages) == (0, 0, ("en",))

@@ -48,6 +48,8 @@ def test_of_a_model_that_must_be_padded_it_says_so(
 
 
 def test_a_task_without_a_head_is_refused(cli: Callable[..., Any]) -> None:
+    unscored = cli("doctor", "--batch-invariance", "-t", "mlm")
+    assert (unscored.code, "task 'mlm' has no scores to compare" in unscored.err) == (2, True)
     told = cli("doctor", "--batch-invariance", "-t", "tatoeba")
     assert told.code == 2
-    assert told.complaint.startswith("harness: task 'tatoeba' has no head: ")
+    assert told.complaint.startswith("harness: task 'tatoeba' has no scores to compare: ")

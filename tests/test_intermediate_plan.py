@@ -131,28 +131,43 @@ def test_masked_lm_may_be_learned_as_a_task(plan: Plans) -> None:
 def test_settings_of_a_format_change_what_is_learned_and_not_how_it_is_measured(plan: Plans) -> None:
     usual = plan("translation_ranking", masked=MaskedShare(share=0.2))
     changes = {"translation_ranking": {"group": "8", "alpha": "1"}, "mlm": {"share": "0.3"}}
-    phase = plan("translation_ranking", masked=MaskedShare(share=0.2, alpha=0.7), changes=changes)
+    phase = plan("translation_ranking", masked=MaskedShare(share=0.2, alpha=0.7), settings=changes)
     pairs, texts = (course.format for course in phase.courses)
     assert pairs == Bitexts(group=8, alpha=1.0)
     assert texts == Texts(share=0.3, alpha=0.7)
     assert [taught.task.format for taught in phase.watched] == [Bitexts(), Texts()]
     assert phase.key != usual.key
+    assert phase.changes == {
+        "mlm.share": "0.3",
+        "translation_ranking.alpha": "1",
+        "translation_ranking.group": "8",
+    }
 
 
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"mlm": {"share": "0.3"}}, "changes are given for task 'mlm', which is not learned here (tlm)"),
-        ({"tlm": {"share": "2"}}, "--set for task 'tlm': share=2: must be a number above 0 and at most 1"),
+        (
+            {"mlm": {"share": "0.3"}},
+            "settings are given for task 'mlm', which is not learned here (tlm, mnli)",
+        ),
+        ({"tlm": {"share": "2"}}, "settings of task 'tlm': share=2: must be a number above 0 and at most 1"),
         (
             {"tlm": {"nothing": "2"}},
-            "--set for task 'tlm': no setting 'nothing' here; there are pack, share, alpha",
+            "settings of task 'tlm': no setting 'nothing' here; there are pack, share, alpha",
+        ),
+        (
+            {"mnli": {"nothing": "2"}},
+            (
+                "settings of task 'mnli': what is scored is learned as it is scored; while training, only tasks of texts in "
+                "many languages have settings (mlm, tlm and their like)"
+            ),
         ),
     ],
 )
 def test_settings_that_cannot_be(plan: Plans, changes: Any, told: str) -> None:
     with pytest.raises(UsageError) as caught:
-        plan("tlm", changes=changes)
+        plan("tlm", "mnli", settings=changes)
     assert str(caught.value) == told
 
 

@@ -152,7 +152,7 @@ def test_stages_as_they_are_written_out() -> None:
             translated={"mnli": Translated(languages=("de", "es"), share=0.25)},
             hyper={"": {"batch_size": "8"}, "mnli": {"epochs": "1"}, "mlm": {"epochs": "2"}},
             train_from={"qqp": "train:0-99"},
-            changes={"mlm": {"share": "0.3", "pack": "false"}},
+            settings={"mlm": {"share": "0.3", "pack": "false"}},
         ),
         Stage(tasks=("mnli", "qqp"), sampler=Sampler(kind="fixed", shares={"mnli": 0.9, "qqp": 0.1})),
         Stage(

@@ -86,7 +86,7 @@ def test_a_cells_id_is_its_content_and_stays_the_same() -> None:
         replace(stage, masked=MaskedShare(share=0.1)),
         replace(stage, hyper={"": {"epochs": "2"}}),
         replace(stage, train_from={"": "dev"}),
-        replace(stage, changes={"x": {"share": "0.2"}}),
+        replace(stage, settings={"x": {"share": "0.2"}}),
         replace(stage, masked=MaskedShare(share=0.0, languages=("de",))),
         replace(stage, masked=MaskedShare(share=0.0, alpha=0.5)),
         replace(stage, tasks=("y",)),

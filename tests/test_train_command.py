@@ -107,7 +107,7 @@ EVERY: list[tuple[tuple[str, ...], list[Stage]]] = [
     ),
     (
         ("-t", "mnli,tlm", "--schedule", "sequential", "--set", "tlm.share=0.3", "--set", "mlm.pack=false"),
-        [Stage(tasks=("mnli",)), Stage(tasks=("tlm",), changes={"tlm": {"share": "0.3"}})],
+        [Stage(tasks=("mnli",)), Stage(tasks=("tlm",), settings={"tlm": {"share": "0.3"}})],
     ),
     # What is said of one task of a sequence reaches that one alone.
     (
@@ -172,6 +172,11 @@ def test_everything_else_reaches_its_place(cli: Cli, caught: Caught, tmp_path: P
         (("-t", "mnli", "--mlm-share", "nan"), "masked-LM share nan"),
         (("-t", "mnli", "--mlm-share", "0.1", "--mlm-alpha", "2"), "masked-LM alpha 2.0"),
         (("-t", "mnli", "--mlm-share", "0.1", "--mlm-languages", "fr"), "mlm/train: no text for fr"),
+        (
+            ("-t", "translation_ranking", "--mlm-share", "0.1", "--mlm-languages", "en"),
+            "task 'translation_ranking' has none of the languages that are to be learned (en); name one of its own too",
+        ),
+        (("-t", "mnli,tlm", "--schedule", "sequential", "--set", "tlm.shore=1"), "settings of task 'tlm': no setting 'shore'"),
         (("-t", "mnli", "--temperature", "0.5"), "temperature 0.5: must be at least 1"),
         (("-t", "mnli", "--cap", "0"), "cap 0: must be at least 1"),
         (("-t", "mnli", "--sampler", "fixed"), "shares are given exactly for the sampler 'fixed'"),
@@ -245,8 +250,9 @@ def test_a_dry_run_says_what_would_be_learned(cli: Cli, isolated: Callable[..., 
     )
     done = cli("train", "-m", "sample", "--data", "sample", *options, "--dry-run", "--seed", "7")
     assert done.code == 0, done.err
-    first, *courses = done.out.strip().splitlines()
+    first, changed, *courses = done.out.strip().splitlines()
     assert first.startswith("train   ")
+    assert changed == "  changed: max_length=60"
     # 30 pairs in batches of 32 and 24 questions in batches of 16, three epochs; a quarter of all steps on top.
     assert "on sample: 12 steps or more, seed 7; ours: epochs, batch_size" in first
     assert courses[0] == (

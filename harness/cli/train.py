@@ -187,6 +187,8 @@ def _show(stages: list[Planned], *, as_json: bool) -> None:
             f"{value['key']} on {value['parent']}" if value["key"] else f"on the result of stage {number - 1}"
         )
         click.echo(f"train   {on}: {state}, seed {value['seed']}{ours}")
+        if value["changed"]:
+            click.echo("  changed: " + ", ".join(f"{name}={text}" for name, text in value["changed"].items()))
         for course in value["courses"]:
             click.echo(
                 f"  {course['from']}: {course['examples']} examples ({course['language']}), drawn with {course['weight']:.3f}, "
@@ -213,6 +215,7 @@ def _facts(stage: Planned) -> dict[str, Any]:
         "steps": phase.least_steps,
         "seed": phase.seed,
         "ours": list(phase.schedule.ours),
+        "changed": dict(phase.changes),
         "courses": [_course(course) for course in phase.courses],
         "watched": [taught.name for taught in phase.watched],
     }

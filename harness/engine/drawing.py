@@ -39,8 +39,13 @@ class Drawn(ABC):
 
     @property
     @abstractmethod
-    def languages(self) -> tuple[tuple[str, ...], Ints]:
+    def by_language(self) -> tuple[tuple[str, ...], Ints]:
         """The languages, and the number of each item's language among them, shape ``(items,)``."""
+
+    @property
+    @abstractmethod
+    def item(self) -> tuple[str, str]:
+        """What one item is, and what makes it smaller."""
 
     @abstractmethod
     def draw(self, number: int, seed: int) -> Step:
@@ -53,17 +58,17 @@ class Drawn(ABC):
     @property
     def steps_per_epoch(self) -> int:
         """Optimizer steps that see as many items as there are."""
-        return -(-len(self.languages[1]) // self.batch_size)
+        return -(-len(self.by_language[1]) // self.batch_size)
 
     @property
     def steps(self) -> int:
         """Optimizer steps of all epochs."""
         return math.ceil(self.epochs * self.steps_per_epoch)
 
-    def drawn(self, number: int, seed: int) -> Ints:
+    def chosen(self, number: int, seed: int) -> Ints:
         """Numbers of the items of a step, shape ``(batch_size,)``."""
         if seed not in self._samplers:
-            languages, language = self.languages
+            languages, language = self.by_language
             counts = np.bincount(language, minlength=len(languages)).tolist()
             shares = language_weights(dict(zip(languages, counts, strict=True)), self.alpha)
             self._samplers[seed] = RowSampler(language, [shares[code] for code in languages], seed)
@@ -74,10 +79,10 @@ class Drawn(ABC):
         return {}
 
 
-def parts_of(headed: Headed, rows: DrawnRows) -> Ints | None:
-    """The part that reads each row, shape ``(rows,)``, for a model with parts for languages; None for any other."""
+def parts_of(headed: Headed, rows: DrawnRows, chosen: Ints) -> Ints | None:
+    """The part that reads each chosen row, shape ``(chosen,)``, for a model with parts for languages; None for any other."""
     reader = headed.row_reader
     if reader is None:
         return None
     numbers = [reader.languages.number(language) for language in rows.languages]
-    return np.array(numbers, dtype=np.int64)[rows.language]
+    return np.array(numbers, dtype=np.int64)[rows.language[chosen]]

@@ -57,7 +57,8 @@ class Headed:
 
     Attributes:
         module: ``(input_ids, attention_mask or None, token_type_ids or None)`` to scores in float32: ``(rows, size)``
-            for a pooled or choice head, ``(rows, length, size)`` for a token or span head.
+            for a pooled or choice head, ``(rows, length, size)`` for a token or span head; that of masked LM takes the
+            chosen tokens besides, and one without weights gives vectors, ``(rows, hidden)``.
         head: What it gives, in this order.
         tokenizer: Cuts texts.
         device: Where the module is; ``dtype`` that of its weights.

@@ -112,6 +112,11 @@ class Lesson(Protocol):
         """Whether its steps count when the training's length is settled."""
         ...
 
+    @property
+    def item(self) -> tuple[str, str]:
+        """What one of its items is, and what makes it smaller, for the message that it does not fit into memory."""
+        ...
+
     def draw(self, number: int, seed: int) -> Step:
         """The items of its step of this number, counted from 0."""
         ...
@@ -155,6 +160,11 @@ class Examples:
     def steps(self) -> int:
         """Optimizer steps of all epochs."""
         return math.ceil(self.epochs * -(-(len(self._first) - 1) // self.batch_size))
+
+    @property
+    def item(self) -> tuple[str, str]:
+        """A row, or an example where it is a choice among rows."""
+        return "one example" if self.headed.head.kind == "choice" else "one row", "a smaller --max-length"
 
     def draw(self, number: int, seed: int) -> Step:
         """An epoch's order follows from seed and epoch alone."""

@@ -41,14 +41,19 @@ class MaskedTexts(Drawn):
         _mask_of(self.headed)
 
     @property
-    def languages(self) -> tuple[tuple[str, ...], Ints]:
+    def by_language(self) -> tuple[tuple[str, ...], Ints]:
         """The languages, and the number of each row's."""
         return self.rows.languages, self.rows.language
+
+    @property
+    def item(self) -> tuple[str, str]:
+        """A row."""
+        return "one row", f"a smaller --hyper {self.name}.max_length=…"
 
     def draw(self, number: int, seed: int) -> Step:
         """Languages, rows and hidden tokens of a step follow from seed and number alone."""
         generator = np.random.default_rng([seed, number, _MASK_STREAM])
-        return _hidden(self.headed, self.rows, self.drawn(number, seed), generator, self.share)
+        return _hidden(self.headed, self.rows, self.chosen(number, seed), generator, self.share)
 
     def loss(self, step: Step, places: Ints) -> Tensor:
         """Cross entropy of hidden tokens, summed."""
@@ -67,7 +72,7 @@ def _mask_of(headed: Headed) -> int:
 def _hidden(
     headed: Headed, rows: TextRows, chosen: Ints, generator: np.random.Generator, share: float
 ) -> Step:
-    lengths, parts = rows.lengths[chosen], parts_of(headed, rows)
+    lengths = rows.lengths[chosen]
     places = ranges(rows.starts[chosen], lengths)
     starts = np.concatenate([[0], np.cumsum(lengths)])
     ids, targets = masked(
@@ -88,7 +93,7 @@ def _hidden(
         targets=targets,
         items=np.arange(len(chosen)),
         scored=max(1, int(np.count_nonzero(targets >= 0))),
-        parts=None if parts is None else parts[chosen],
+        parts=parts_of(headed, rows, chosen),
     )
 
 

@@ -36,13 +36,18 @@ class RankedPairs(Drawn):
     ranked: Bitexts
 
     @property
-    def languages(self) -> tuple[tuple[str, ...], Ints]:
+    def by_language(self) -> tuple[tuple[str, ...], Ints]:
         """The languages, and the number of each pair's beside English."""
         return self.rows.languages, self.rows.pair_language
 
+    @property
+    def item(self) -> tuple[str, str]:
+        """A group."""
+        return f"one group of {self.ranked.group} pairs", f"smaller groups (--set {self.name}.group=…)"
+
     def draw(self, number: int, seed: int) -> Step:
         """Languages and pairs of a step follow from seed and number alone."""
-        return _grouped(self.headed, self.rows, self.drawn(number, seed), self.ranked.group)
+        return _grouped(self.headed, self.rows, self.chosen(number, seed), self.ranked.group)
 
     def loss(self, step: Step, places: Ints) -> Tensor:
         """Of some groups of a step: cross entropy summed over pairs, the mean of both directions."""
@@ -59,8 +64,8 @@ def _grouped(headed: Headed, rows: BitextRows, pairs: Ints, group: int) -> Step:
         sizes=2 * sizes,
         targets=rows.text,
         items=np.arange(len(sizes)),
-        scored=len(pairs),
-        parts=parts_of(headed, rows),
+        scored=max(1, len(pairs)),
+        parts=parts_of(headed, rows, np.arange(len(rows.lengths))),
     )
 
 

@@ -322,10 +322,10 @@ class Trainer:
             except torch.OutOfMemoryError as error:
                 longest = int((drawn.longest * drawn.sizes).max())
                 if self.progress.micro_tokens <= longest:
-                    rows = "one row" if drawn.sizes.max() == 1 else "one example, or group of pairs,"
+                    item, smaller = lesson.item
                     raise ModelError(
-                        f"{rows} of {longest} tokens does not fit the memory of {self.device} while training; "
-                        "use --gradient-checkpointing, a smaller --max-length or another device"
+                        f"{item} of {longest} tokens does not fit the memory of {self.device} while training; "
+                        f"use --gradient-checkpointing, {smaller} or another device"
                     ) from error
             else:
                 return self._summed(mine)

@@ -42,8 +42,8 @@ class Head:
     Attributes:
         kind: ``none`` uses the encoder's vectors as they are; ``pooled`` gives one row of scores per sequence, ``token``
             one per token, ``span`` two per token (start, end), ``choice`` one score per sequence, ``vocabulary`` one score
-            per entry of the tokenizer's vocabulary for each token and ``vector`` the mean of a sequence's states, so
-            the sizes of these two are not the format's to say.
+            per entry of the tokenizer's vocabulary for each token, ``vector`` the mean of a sequence's states. The sizes
+            of the last two are not the format's to say.
         labels: Names of the outputs in order, for ``pooled`` and ``token``.
     """
 

@@ -5,7 +5,7 @@ Nothing is predicted: a task with this format is trained on and never scored.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
@@ -34,7 +34,7 @@ class BitextRows(DrawnRows):
     """Two rows for each pair: an English text, then its translation.
 
     Attributes:
-        text: Number of each row's text, shape ``(rows,)``: rows with the same text have the same number. A text that
+        text: Number of each row's text, shape ``(rows,)``: rows with the same tokens have the same number. A text that
             has several translations stands in several pairs, none of which is wrong.
     """
 
@@ -53,8 +53,8 @@ class Bitexts(DrawnFormat):
     Of a group of pairs each text looks for its translation among the texts of the other side: cross entropy over cosines
     of mean-pooled vectors, divided by ``temperature``, the mean of both directions. Source: Guo et al. 2018 (arXiv
     1807.11906) for ranking among the others of a batch, Yang et al. 2019 (arXiv 1902.08564) for both directions and the
-    margin; the temperature is that of Gao et al. 2021 (arXiv 2104.08821). LaBSE (Feng et al. 2022, arXiv 2007.01852) is
-    learned so.
+    margin; the temperature is that of Gao et al. 2021 (arXiv 2104.08821). LaBSE (Feng et al. 2022, arXiv 2007.01852) learns
+    by such a loss.
 
     Attributes:
         group: Pairs in a group at most. A batch is made of whole groups, so that the loss does not depend on how many rows
@@ -81,6 +81,7 @@ class Bitexts(DrawnFormat):
             "group": self.group >= 2,
             "temperature": 0 < self.temperature < float("inf"),
             "margin": 0 <= self.margin < 2,
+            # Not super(), which a class with slots has not.
             **DrawnFormat._fits(self),
         }
 
@@ -137,7 +138,7 @@ class Bitexts(DrawnFormat):
             owner=rows // 2,
             languages=languages,
             language=_numbered(codes, languages)[rows],
-            text=_numbered(texts)[rows],
+            text=_numbered([ids[start:end].tobytes() for start, end in pairwise(starts.tolist())]),
             health={
                 "examples": len(examples),
                 "rows": len(rows),
@@ -160,10 +161,10 @@ class Bitexts(DrawnFormat):
         return rows.text
 
 
-def _numbered(texts: Sequence[str], known: Sequence[str] = ()) -> Ints:
-    """The number of each text among those that are known, and then in the order in which they come."""
-    numbers = {text: number for number, text in enumerate(known)}
-    return np.array([numbers.setdefault(text, len(numbers)) for text in texts], dtype=np.int64)
+def _numbered(values: Sequence[Hashable], known: Sequence[Hashable] = ()) -> Ints:
+    """The number of each value among those that are known, and then in the order in which they come."""
+    numbers = {value: number for number, value in enumerate(known)}
+    return np.array([numbers.setdefault(value, len(numbers)) for value in values], dtype=np.int64)
 
 
 def _require_pairs(examples: Sequence[Text]) -> None:
@@ -173,7 +174,7 @@ def _require_pairs(examples: Sequence[Text]) -> None:
 
 
 def grouped(pairs: Ints, language: Ints, group: int) -> tuple[Ints, Ints]:
-    """Pairs in groups of nearly equal size, each as far as possible of one language, which is what retrieval looks through.
+    """Pairs in groups of nearly equal size, sorted by language: retrieval looks through texts of one language.
 
     Args:
         pairs: Numbers of pairs, shape ``(pairs,)``.

@@ -67,6 +67,7 @@ class Texts(DrawnFormat):
     share: float = 0.15
 
     def _fits(self) -> Mapping[str, bool]:
+        # Not super(), which a class with slots has not.
         return {"share": 0 < self.share <= 1, **DrawnFormat._fits(self)}
 
     @property

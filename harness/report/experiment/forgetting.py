@@ -17,7 +17,7 @@ class Forgotten:
 
     Attributes:
         phases: What each phase learned, e.g. ``mnli`` or ``mnli + qqp``.
-        task: Its dev score; ``metric`` which. Percent, or nats for a loss (``masked_lm_loss``, per token).
+        task: Its dev score; ``metric`` which. Percent, or nats for a loss (per hidden token or per pair).
         values: After each phase, mean over seeds; None before the task was learned and where nothing was measured.
         drop: By how much the last phase leaves it worse than its best phase, mean over seeds; never negative.
         seeds: That were measured.

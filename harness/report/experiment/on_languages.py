@@ -158,8 +158,8 @@ def forgetting_section(found: Findings) -> Section:
         anchor="forgetting",
         sentences=(
             (
-                "Dev scores of every task learned so far after each phase, mean over seeds, in percent (masked-LM loss: nats per "
-                "token). Forgotten: how much worse the last phase leaves the task than its best phase did."
+                "Dev scores of every task learned so far after each phase, mean over seeds, in percent (losses: nats, per "
+                "hidden token or per pair). Forgotten: how much worse the last phase leaves the task than its best phase did."
             ),
         )
         if grids

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from harness.report.experiment.board import mean
 from harness.report.experiment.kinds import LOW_RESOURCE, low_resource
@@ -18,7 +19,8 @@ ALL = "all languages"
 LOW = f"low-resource (classes 0–{LOW_RESOURCE})"
 HIGH = f"high-resource (classes {LOW_RESOURCE + 1}–5)"
 MEANS = (ALL, HIGH, LOW)
-_MASKED = ("mlm", "tlm")
+# Heads of what is learned beside the tasks, and of old whose lineage does not tell heads, their tasks.
+_BESIDE, _MASKED = ("vocabulary", "vector"), ("mlm", "tlm")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,17 +163,18 @@ def _lines(effects: Sequence[Effect]) -> Iterable[tuple[str, list[str]]]:
 
 
 def _examples(experiment: Experiment, model: str, setting: str) -> float | None:
-    """Training examples over all phases, masked-LM text left out; None where a lineage does not tell."""
+    """Training examples over all phases, texts and pairs in many languages left out; None where a lineage does not tell."""
     for cell in experiment.of(model, setting):
         courses = [course for phase in cell.lineage for course in phase.get("courses") or ()]
-        counts = [
-            course.get("examples")
-            for course in courses
-            if not str(course.get("task", "")).startswith(_MASKED)
-        ]
+        counts = [course.get("examples") for course in courses if not _beside(course)]
         if counts and all(isinstance(count, int) for count in counts):
             return float(sum(counts)) or None
     return None
+
+
+def _beside(course: Mapping[str, Any]) -> bool:
+    kind = (course.get("head") or {}).get("kind")
+    return kind in _BESIDE or str(course.get("task", "")).startswith(_MASKED)
 
 
 def as_number(size: str) -> float | None:

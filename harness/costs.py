@@ -247,8 +247,8 @@ def _lacked_by(stage: Stage, catalog: Catalog, recipe: Recipe, location: DataLoc
         split = parse_train_from([text], [])[""].split if text else training.split
         several = isinstance(task.format, DrawnFormat)
         asked = stage.masked.languages if several else ()
-        codes = [code for code in asked if code in task.languages or code not in known] or asked
-        codes = codes or _codes(stage, task, training)
+        own = [code for code in asked if code in task.languages or code not in known]
+        codes = own or asked or _codes(stage, task, training)
         there = [code for code in codes if sources.has_split(task, code, split, location)]
         if not there or (asked and len(there) < len(codes)):
             gone = [code for code in codes if code not in there]

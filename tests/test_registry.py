@@ -20,8 +20,8 @@ from harness.registry import DISTRIBUTION, Catalog, Plugin, load_catalog
 ROOT = Path(__file__).resolve().parents[1]
 OWN = set(
     """accuracy anli anli_plus answers answers_v2 binary bucc2018 ccg commonsenseqa copa cosmosqa encoders experiments
-    hellaswag mining mlm mlqa mnli panx pawsx qqp retrieval siqa snli squad_v1 squad_v2 suites tagging tatoeba tydiqa
-    udpos xnli xquad""".split()
+    hellaswag mining mlm mlqa mnli panx pawsx qqp retrieval siqa snli squad_v1 squad_v2 suites tagging tatoeba
+    translation_ranking tydiqa udpos xnli xquad""".split()
 )
 
 Install = Callable[..., None]

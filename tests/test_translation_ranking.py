@@ -443,7 +443,7 @@ def test_two_processes_learn_what_one_does(together: Callable[..., Any], tmp_pat
         torch.testing.assert_close(two[name], value, atol=1e-5, rtol=1e-3, msg=name)
 
 
-@pytest.mark.parametrize("language", ["de", "fr", "sw", "zh"])
+@pytest.mark.parametrize("language", ["sw", "zh"])
 def test_real_pairs_become_rows(real_data: Path, language: str, sample_model: Path) -> None:
     """Those of TLM; a text with several translations has one number."""
     catalog = load_catalog(others=False)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import harness
+from harness.cli.main import verdict_on
 
 Cli = Callable[..., Any]
 
@@ -350,3 +351,12 @@ def test_a_real_model_is_evaluated_and_an_english_one_is_nearer_to_german_than_t
     # An English model: far from nothing in German, close to it in Chinese.
     assert main["de"] > main["zh"]
     assert {record["n"] for record in found} == {40}
+
+
+def test_a_file_that_may_not_be_read_is_no_defect_of_ours() -> None:
+    code, told = verdict_on(PermissionError(13, "Permission denied", "ckpt/config.json"))
+    assert (code, told) == (
+        2,
+        "ckpt/config.json: not to be read or written (Permission denied); change its permissions, or give another path",
+    )
+    assert verdict_on(PermissionError("odd"))[0] == 70

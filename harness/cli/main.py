@@ -118,5 +118,8 @@ def verdict_on(error: BaseException) -> tuple[int, str]:
         return INTERRUPTED, "interrupted; the same command goes on from here"
     if isinstance(error, LostRank):
         return HarnessError.exit_code, str(error)
+    if isinstance(error, PermissionError) and error.filename is not None:
+        told = f"{error.filename}: not to be read or written ({error.strerror}); change its permissions, or give another path"
+        return HarnessError.exit_code, told
     text = f"internal error, please report it (--debug shows more): {type(error).__name__}: {error}"
     return INTERNAL_ERROR, text

@@ -28,9 +28,11 @@ class EvaluatedSet:
         return f"{self.task.name}/{self.language}/{self.split}"
 
     def texts(self, location: DataLocation) -> list[str]:
-        """Every distinct text of its examples; raises DataError."""
+        """Every distinct passage of its examples; raises DataError."""
         examples = sources.read(self.task, self.language, self.split, location).examples
-        return list(dict.fromkeys(text for example in examples for text in self.task.format.texts(example)))
+        return list(
+            dict.fromkeys(text for example in examples for text in self.task.format.passages(example))
+        )
 
 
 def evaluated_sets(

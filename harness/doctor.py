@@ -81,9 +81,13 @@ def steadiness(
     """Largest score difference and label flips between batch plans, for a model on each task, as JSON values.
 
     Raises:
-        UsageError: A task has no head, so that there are no scores to compare.
+        UsageError: A task has no head, so that there are no scores to compare; no task, or no item of one, is asked for.
         HarnessError: Model or data are not to be had.
     """
+    if limit < 1:
+        raise UsageError(f"--limit {limit}: must be at least 1")
+    if not tasks:
+        raise UsageError("--tasks names no task; name one that is scored and has a head, e.g. xnli")
     device = load.resolve_device(device)
     dtype = load.resolve_dtype(dtype, device)
     location = DataLocation.parse(data, offline=offline)

@@ -9,6 +9,7 @@ import contextlib
 import errno
 import gzip
 import os
+import shutil
 import tempfile
 import zlib
 from collections.abc import Iterator
@@ -123,6 +124,19 @@ def settle(folder: Path) -> None:
         if path.is_file():
             with path.open("rb") as stream:
                 os.fsync(stream.fileno())
+
+
+def copy_folder(folder: Path, draft: Path) -> None:
+    """Copy a folder's files, and those of folders in it, into a new one. (shutil.copytree loses what went wrong.)
+
+    Raises:
+        OSError: It cannot be read or written.
+    """
+    for place, _, names in os.walk(folder):
+        target = draft / Path(place).relative_to(folder)
+        target.mkdir()
+        for name in names:
+            shutil.copy2(Path(place, name), target / name)
 
 
 def output_error(

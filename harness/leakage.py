@@ -144,7 +144,7 @@ def _learned_texts(
             learn = taught_again(catalog.task(course["task"]), course["learn"], catalog)
             if sets.counted(learn).data != course["learned"]:
                 raise DataError(f"{name}: the data is not what was learned; give the same --data")
-            every = [text for example in sets.examples(learn) for text in learn.task.format.texts(example)]
+            every = [text for example in sets.examples(learn) for text in learn.task.format.passages(example)]
             found[name] = list(dict.fromkeys([*found.get(name, ()), *every]))
         except (HarnessError, KeyError, TypeError) as error:
             forgotten[name] = (

@@ -56,7 +56,7 @@ def _learned_texts(learn: Taught, task: TaskSpec, split: str, sets: TaughtSets) 
         task, learn.language, split, sets.location
     ):
         return frozenset()
-    learned = {example.id: learn.task.format.texts(example) for example in sets.examples(learn)}
+    learned = {example.id: learn.task.format.passages(example) for example in sets.examples(learn)}
     known = set(learned.values())
     try:
         scored = sets.rows(task, split, learn.language).examples
@@ -66,7 +66,7 @@ def _learned_texts(learn: Taught, task: TaskSpec, split: str, sets: TaughtSets) 
     return frozenset(
         example.id
         for example in scored
-        for texts in [task.format.texts(example)]
+        for texts in [task.format.passages(example)]
         # A copy may differ in a character; the id and one text in common give it away.
         if texts in known or set(texts) & set(learned.get(example.id, ()))
     )

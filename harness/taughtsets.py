@@ -100,7 +100,7 @@ class TaughtSets:
         key = (taught.task.name, taught.split, language, tuple(task.name for task in taught.apart))
         if key not in self._clean:
             examples = self._set(taught, language)
-            sides = [taught.task.format.texts(example) for example in examples]
+            sides = [taught.task.format.passages(example) for example in examples]
             leaks = self._held(taught).evaluated.leaks([text for texts in sides for text in texts])
             owner = np.repeat(np.arange(len(sides)), [len(texts) for texts in sides])
             bad = np.bincount(owner, weights=leaks, minlength=len(sides)) > 0

@@ -245,7 +245,7 @@ def put(checkpoint: Checkpoint, folder: Path) -> None:
         for left in (draft, aside):
             shutil.rmtree(left, ignore_errors=True)
         try:
-            shutil.copytree(checkpoint.folder, draft)
+            files.copy_folder(checkpoint.folder, draft)
             draft.chmod(0o755)
             files.settle(draft)
             # The earlier one goes only when the new one is in its place.

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 import torch
 
 from harness.checkpoints import Checkpoint
@@ -53,3 +54,19 @@ def test_a_task_without_a_head_is_refused(cli: Callable[..., Any]) -> None:
     told = cli("doctor", "--batch-invariance", "-t", "tatoeba")
     assert told.code == 2
     assert told.complaint.startswith("harness: task 'tatoeba' has no scores to compare: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--batch-invariance", "-L", "0"), "--limit 0: must be at least 1"),
+        (("--batch-invariance", "-t", ","), "--tasks names no task; "),
+        (("-t", "xnli"), "--tasks goes with --batch-invariance only"),
+    ],
+)
+def test_what_would_measure_nothing_is_refused(
+    cli: Callable[..., Any], arguments: tuple[str, ...], said: str
+) -> None:
+    told = cli("doctor", *arguments)
+    assert told.code == 2
+    assert told.complaint.startswith(f"harness: {said}")

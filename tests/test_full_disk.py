@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -143,6 +144,31 @@ def test_a_full_output_folder_is_one_line_and_the_same_command_goes_on_with_more
     assert done.code == 0, done.err
     assert content(out) == whole
     assert not list(out.rglob("*.tmp"))
+
+
+def test_a_full_folder_for_a_checkpoint_is_one_line_and_the_same_command_goes_on_with_more_room(
+    cli: Cli, disk: Disk, isolated: Callable[..., Path]
+) -> None:
+    isolated("home")
+    out = disk.folder / "trained"
+    disk.set("size=300k")
+    done = cli(*TRAIN, "-o", out)
+    assert_told(done, f"harness: {out}: the disk is full")
+    assert not list(disk.folder.iterdir())
+    disk.set("size=64m")
+    assert cli(*TRAIN, "-o", out).code == 0
+    assert content(out)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here, a device that is always full")
+@pytest.mark.parametrize("more", [(), ("--json",)])
+def test_what_cannot_be_printed_for_want_of_room_is_one_line(more: tuple[str, ...]) -> None:
+    command = [sys.executable, "-m", "harness", "tasks", "list", *more]
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        done = subprocess.run(command, check=False, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("harness: standard output")
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_cache_that_may_only_be_read_serves_what_it_holds(

@@ -79,6 +79,36 @@ def test_what_is_kept_apart_is_not_learned_and_the_check_says_so(
     assert found["verdict"].startswith("no leakage among ")
 
 
+@pytest.fixture
+def tagged(tmp_path: Path) -> Path:
+    """Plain English text of which one line holds a tagged test sentence, and one no more than a word of it."""
+    folder = tmp_path / "tagged"
+    (folder / "text").mkdir(parents=True)
+    (folder / "udpos").mkdir()
+    words = ["The", "owl", "does", "n't", "sleep", "before", "dawn", "."]
+    tags = ["DET", "NOUN", "AUX", "PART", "VERB", "ADP", "NOUN", "PUNCT"]
+    sentence = "".join(f"{word}\t{tag}\n" for word, tag in zip(words, tags, strict=True))
+    for split in ("dev", "test"):
+        (folder / "udpos" / f"{split}-en.tsv").write_text(sentence + "\n", encoding="utf-8")
+    lines = [*OWN, "They say that the owl doesn't sleep before dawn.", "Dawn."]
+    (folder / "text" / "en.train.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (folder / "text" / "en.dev.txt").write_text(OWN[0] + "\n", encoding="utf-8")
+    return folder
+
+
+def test_a_tagged_sentence_is_looked_for_as_a_whole(cli: Cli, tagged: Path, tmp_path: Path) -> None:
+    command = f"train -m sample -t mlm --data {tagged} --device cpu --hyper max_steps=1 --hyper warmup=0"
+    assert cli(*command.split(), "-o", tmp_path / "all").code == 0
+    done = cli("leakage", tmp_path / "all", "-t", "udpos", "-l", "en", "--data", tagged)
+    assert done.code == 1
+    assert "leak       1 of mlm/train in udpos/en/test, e.g. \"They say that the owl doesn't" in done.out
+    assert cli(*command.split(), "-o", tmp_path / "apart", "--apart", "udpos").code == 0
+    course = json.loads((tmp_path / "apart" / "training.json").read_text(encoding="utf-8"))["courses"][0]
+    assert (course["learn"]["left_out"], course["examples"]) == (1, len(OWN) + 1)
+    done = cli("leakage", tmp_path / "apart", "-t", "udpos", "-l", "en", "--data", tagged)
+    assert done.code == 0, done.out
+
+
 def test_another_set_of_texts_is_another_training(cli: Cli, data: Path, tmp_path: Path) -> None:
     first = trained(cli, data, tmp_path / "a")
     second = trained(cli, data, tmp_path / "b", "--apart", "tatoeba")

@@ -55,6 +55,12 @@ def test_vowel_signs_are_of_their_word() -> None:
     assert not leaks(["मेरा नाम क्या है"], "मोरी नीम क्यों हो गया")
 
 
+def test_words_that_a_treebank_cut_are_those_of_running_text() -> None:
+    assert words("They do n't know why she ca n't stay .") == words("They don’t know why she can't stay.")
+    assert words("We can not") == words("We cannot") == ["we", "can", "not"]
+    assert words("Montcan note isn") == ["montcan", "note", "isn"]
+
+
 def test_a_short_text_leaks_only_where_it_is_all_there_is() -> None:
     assert leaks(["I am here."], "i am here")
     assert not leaks(["I am here."], "I am here and there")

@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 from harness import sources
 from harness.checkpoints import Checkpoint, open_checkpoint
 from harness.errors import DataError, SpecError, UnknownNameError, UsageError
+from harness.learned import learned_ids
 from harness.phases import PhasePlanner
-from harness.plan import Phase
+from harness.plan import Phase, Taught
 from harness.registry import Catalog, load_catalog
 from harness.sources import DataLocation
-from harness.taughtsets import read_taught
+from harness.taughtsets import TaughtSets, read_taught
 from harness.teaching import Teaching, TrainFrom, parse_head_labels, parse_hyper, parse_train_from
 
 SAMPLES = Path(str(harness_tasks.__file__)).parent / "samples"
@@ -439,3 +440,22 @@ def test_equal_ids_of_other_content_are_scored(catalog: Catalog, parent: Checkpo
     xnli = sources.read(catalog.task("xnli"), "en", "test", location).examples
     assert {example.id for example in mnli} & {example.id for example in xnli}
     assert learned(catalog, parent, "xnli", "test", "train", location) == set()
+
+
+def test_a_word_in_common_makes_no_copy_of_a_sentence(catalog: Catalog, tmp_path: Path) -> None:
+    """XTREME's files of both tagging tasks number their sentences alike, and all have words in common."""
+    for name, lines in (
+        ("panx/train-en", "The\tO\nNile\tB-LOC\n"),
+        ("udpos/test-en", "The\tDET\nend\tNOUN\n"),
+    ):
+        path = tmp_path / f"{name}.tsv"
+        path.parent.mkdir()
+        path.write_text(lines + "\n", encoding="utf-8")
+    panx, udpos = catalog.task("panx"), catalog.task("udpos")
+    sets = TaughtSets(location=DataLocation.parse(str(tmp_path)))
+    (one,), (other,) = (
+        sets.rows(task, split, "en").examples for task, split in ((panx, "train"), (udpos, "test"))
+    )
+    assert one.id == other.id
+    learn = Taught(task=panx, split="train", languages=("en",))
+    assert learned_ids(learn, udpos, "test", sets) == frozenset()

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from harness.cli.options import json_option, plugin_options
 
@@ -32,15 +33,27 @@ from harness.cli.options import json_option, plugin_options
 @click.option("--offline", is_flag=True, help="Ask no network; read only what is cached.")
 @plugin_options
 @json_option
+@click.pass_context
 def command(
-    batch_invariance: bool, plugins: tuple[str, ...], no_plugins: bool, as_json: bool, **options: Any
+    context: click.Context,
+    /,
+    batch_invariance: bool,
+    plugins: tuple[str, ...],
+    no_plugins: bool,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Show versions, devices, cache and plugins; with --batch-invariance also how steady scores are.
 
     A model without a head gets a freshly initialised one: only differences between batch plans are looked at.
     """
     from harness import doctor
+    from harness.errors import UsageError
     from harness.registry import load_catalog
+
+    unused = [name for name in options if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+    if unused and not batch_invariance:
+        raise UsageError(f"--{unused[0]} goes with --batch-invariance only")
 
     catalog = load_catalog(plugins, others=not no_plugins)
     value: dict[str, Any] = {"environment": doctor.environment(catalog)}

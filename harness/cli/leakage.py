@@ -72,7 +72,7 @@ def command(
         click.echo(f"learned    {name}: {count} texts")
     click.echo(f"evaluated  {len(found.evaluated)} sets: {sum(found.evaluated.values())} texts")
     for name, told in {**found.forgotten, **found.unread}.items():
-        click.echo(f"unread     {name}: {told}", err=True)
+        click.echo(f"unread     {name}: {told.removeprefix(f'{name}: ')}", err=True)
     for leak in found.leaks[:_MOST_SHOWN]:
         click.echo(f"leak       {leak.texts} of {leak.learned} in {leak.evaluated}, e.g. {leak.example!r}")
     if len(found.leaks) > _MOST_SHOWN:

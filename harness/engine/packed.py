@@ -28,7 +28,7 @@ NAME = "harness_packed"
 # Tokens of a full row on a CPU, for layers of up to some width: sequences of 128 and 384 tokens fill it without a rest.
 ROOMS = (3_072, 2_304, 1_536)
 # Tokens of a row for what is left over, where it is shown to round alike.
-_SHORTER = (256, 512, 1_024, 2_048)
+_SHORTER = (256, 512, 768, 1_024, 1_536, 2_048)
 # What some families hand to attention and torch's kernels for packed rows know nothing of.
 _NOT_COMPUTED = ("position_bias", "softcap", "s_aux")
 # Tokens for each sequence that a row has room for on a CPU. Behind a pooled head every matrix has a row for each.

@@ -111,6 +111,10 @@ class Format(ABC):
     def texts(self, example: Any) -> tuple[str, ...]:
         """The texts of an example that the model reads."""
 
+    def passages(self, example: Any) -> tuple[str, ...]:
+        """The same as running text, in which copies are looked for: words that are read one by one are a sentence here."""
+        return self.texts(example)
+
     def language(self, example: Any, own: str) -> str:
         """The language that an example is read in, for models with parts for languages; ``own`` is its row set's."""
         return own

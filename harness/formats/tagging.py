@@ -135,6 +135,10 @@ class Tagging(HeadFormat):
         """The words."""
         return example.words
 
+    def passages(self, example: TaggedSentence) -> tuple[str, ...]:
+        """The sentence, its words parted by spaces."""
+        return (" ".join(example.words),)
+
     def encode(self, examples: Sequence[TaggedSentence], tokenizer: Tokenizer, max_length: int) -> TagRows:
         """Each sentence as one row, or as several of whole words where it is longer than ``max_length``.
 

@@ -23,7 +23,7 @@ from harness.engine.embed import pool
 from harness.engine.headed import Headed
 from harness.engine.multi import open_heads
 from harness.engine.ranking import RankedPairs, held_out_loss, ranking_loss
-from harness.engine.train import Trainer
+from harness.engine.train import Hooks, Trainer
 from harness.formats.base import Head
 from harness.formats.bitexts import BitextRows, Bitexts
 from harness.formats.drawn import Text
@@ -257,6 +257,34 @@ def test_learning_tells_held_out_translations_apart(tiny_model: Tiny, tmp_path: 
     ).run()
     after = held_out_loss(headed, held, 500, Bitexts(group=13))
     assert after < min(before, math.log(13)) / 2
+
+
+def test_an_interrupted_training_goes_on_as_if_nothing_had_been(
+    tiny_model: Tiny, pairs: list[Any], tmp_path: Path
+) -> None:
+    """Stopped behind every step but the last, each time begun again with a new model: the same bits in the end."""
+
+    def trained(folder: str, **more: Any) -> dict[str, Tensor]:
+        models = open_heads(tiny_model("xlm-roberta"), [VECTOR], seed=0, device="cpu", dropout=0.3)
+        headed = models.headed[VECTOR]
+        schedule = Schedule(epochs=2, batch_size=6, learning_rate=1e-3, warmup=0)
+        lesson = lesson_of(headed, pairs, batch_size=6, epochs=2.0)
+        given: dict[str, Any] = {"lessons": [lesson], "schedule": schedule, "seed": 4, "dtype": "float32"}
+        Trainer(**given, folder=tmp_path / folder, micro_tokens=60, save_seconds=0.0, **more).run()
+        return {name: tensor.clone() for name, tensor in headed.encoder.state_dict().items()}
+
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    whole, stops = trained("whole"), 0
+    while stops < 20:
+        try:
+            found = trained("work", hooks=Hooks(stepped=stop))
+            break
+        except KeyboardInterrupt:
+            stops += 1
+    assert stops >= 3
+    assert all(torch.equal(found[name], tensor) for name, tensor in whole.items())
 
 
 # The road

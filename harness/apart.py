@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from harness import sources
+from harness import layouts, sources
 from harness.errors import DataError
 from harness.overlap import Evaluated
 from harness.sources import DataLocation
@@ -28,23 +28,29 @@ class EvaluatedSet:
         return f"{self.task.name}/{self.language}/{self.split}"
 
     def texts(self, location: DataLocation) -> list[str]:
-        """Every distinct passage of its examples; raises DataError."""
-        examples = sources.read(self.task, self.language, self.split, location).examples
-        return list(
-            dict.fromkeys(text for example in examples for text in self.task.format.passages(example))
-        )
+        """Every distinct passage of its examples, whether answers are there or not; raises DataError."""
+        return list(dict.fromkeys(sources.passages(self.task, self.language, self.split, location)))
 
 
 def evaluated_sets(
     tasks: Iterable[TaskSpec], languages: Sequence[str], location: DataLocation
 ) -> Iterator[EvaluatedSet]:
-    """Every split but those for training, in these languages and English, as far as it is to be had."""
+    """Every split but those for training, in these languages and English, that any source has.
+
+    Of the built-in sample, which has few languages, those that are there.
+    """
     wanted = {_PIVOT, *languages}
     for task in tasks:
         for split in task.splits:
             for code in task.languages if not split.startswith("train") else ():
-                if code in wanted and sources.has_split(task, code, split, location):
+                if code in wanted and _exists(task, code, split, location):
                     yield EvaluatedSet(task=task, language=code, split=split)
+
+
+def _exists(task: TaskSpec, language: str, split: str, location: DataLocation) -> bool:
+    if location.kind == "sample":
+        return sources.has_split(task, language, split, location)
+    return layouts.known(task, language, split)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +59,7 @@ class Kept:
 
     Attributes:
         evaluated: All texts of the sets.
-        unread: Names of sets that cannot be read, so that copies of them may be learned.
+        unread: Names of sets that are not at hand or cannot be read, so that copies of them may be learned.
     """
 
     evaluated: Evaluated
@@ -67,7 +73,6 @@ def kept_apart(tasks: Iterable[TaskSpec], languages: Sequence[str], location: Da
     for entry in evaluated_sets(tasks, languages, location):
         try:
             texts += entry.texts(location)
-        # Copies of test sets may come without their labels, which their readers refuse.
         except DataError:
             unread.append(entry.name)
     return Kept(evaluated=Evaluated.of(texts), unread=tuple(unread))

@@ -34,6 +34,19 @@ def present(
                 yield source, paths
 
 
+def known(task: TaskSpec, language: str, split: str) -> bool:
+    """Whether every part of the task's data has a source with such a split, wherever it may lie."""
+    return all(
+        any(
+            source.files(language, split)
+            if isinstance(source, FilesSource)
+            else any(on_hub([source], language, split))
+            for source in sources
+        )
+        for sources in parts(task).values()
+    )
+
+
 def whole(task: TaskSpec, language: str, split: str, root: Path) -> bool:
     """Whether every part of the task's data is below a folder."""
     return all(any(present(sources, language, split, root)) for sources in parts(task).values())

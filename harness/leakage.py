@@ -58,7 +58,7 @@ class Leakage:
     def verdict(self) -> tuple[int, str]:
         """Exit code and sentence: 0 nothing found, 1 something found, 4 not all that was learned could be looked at."""
         where = f"{sum(self.learned.values())} learned and {sum(self.evaluated.values())} evaluated texts"
-        left = f"; {len(self.unread)} evaluated sets could not be read" if self.unread else ""
+        left = f"; {len(self.unread)} evaluated sets are not at hand or cannot be read" if self.unread else ""
         if self.leaks:
             found = sum(leak.texts for leak in self.leaks)
             return 1, f"leakage: {found} times a learned text is evaluated, among {where}{left}"

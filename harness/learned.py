@@ -5,13 +5,14 @@ Knows training sets and lineages; imports no torch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from harness import sources
 from harness.checkpoints import Checkpoint
 from harness.errors import DataError
+from harness.overlap import words
 from harness.plan import Taught
 from harness.registry import Catalog
 from harness.spec import TaskSpec
@@ -19,62 +20,76 @@ from harness.taughtsets import TaughtSets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Before:
-    """What was learned before.
+class Learned:
+    """What of a split was learned.
 
     Attributes:
         ids: Of examples that are not to be scored, in any language.
-        caveats: What could not be looked up.
+        caveats: What could not be looked up or compared.
     """
 
     ids: frozenset[str] = frozenset()
     caveats: tuple[str, ...] = ()
 
 
-def learned_ids(learn: Taught, task: TaskSpec, split: str, sets: TaughtSets) -> frozenset[str]:
-    """Ids of examples of a task's split that are learned; they are not to be scored, in any language.
+def learned_from(learn: Taught, task: TaskSpec, split: str, sets: TaughtSets) -> Learned:
+    """What of a task's split is in a training set.
 
     Parallel data has the same ids in every language, so a translation of what was learned is left out too.
 
     Raises:
         DataError: What is learned is not to be had.
     """
+    if learn.task.name == task.name and learn.split == split:
+        return Learned(ids=frozenset(example.id for example in sets.examples(learn)))
+    if learn.language not in task.languages:
+        return Learned()
+    if not sources.has_split(task, learn.language, split, sets.location):
+        return _not_compared(learn, task, split)
     if learn.task.name != task.name:
-        return _learned_texts(learn, task, split, sets)
+        return _copies(learn, task, split, sets)
     rows = sets.rows(learn.task, learn.split, learn.language)
-    if learn.split != split:
-        if not sources.has_split(task, learn.language, split, sets.location):
-            return frozenset()
-        if sets.rows(task, split, learn.language).fingerprint != rows.fingerprint:
-            return frozenset()
-    return frozenset(example.id for example in sets.examples(learn))
+    if sets.rows(task, split, learn.language).fingerprint != rows.fingerprint:
+        return Learned()
+    return Learned(ids=frozenset(example.id for example in sets.examples(learn)))
 
 
-def _learned_texts(learn: Taught, task: TaskSpec, split: str, sets: TaughtSets) -> frozenset[str]:
-    """Ids of another task's examples whose English texts were learned; parts of XQuAD are SQuAD's dev set."""
-    if learn.language not in task.languages or not sources.has_split(
-        task, learn.language, split, sets.location
-    ):
-        return frozenset()
+def _not_compared(learn: Taught, task: TaskSpec, split: str) -> Learned:
+    """Of a training set nothing is said: the tasks of a protocol keep theirs apart from what is scored."""
+    if learn.split.startswith("train"):
+        return Learned()
+    where = f"{task.name}/{split} is not at hand in '{learn.language}'"
+    return Learned(caveats=(f"{learn.name} was learned and {where}: translations of it may be scored",))
+
+
+def _copies(learn: Taught, task: TaskSpec, split: str, sets: TaughtSets) -> Learned:
+    """Another task's examples whose English texts were learned; parts of XQuAD are SQuAD's dev set."""
     learned = {example.id: learn.task.format.passages(example) for example in sets.examples(learn)}
     known = set(learned.values())
     try:
         scored = sets.rows(task, split, learn.language).examples
     except DataError:
         # The unit of this language says so; without its texts nothing can be compared.
-        return frozenset()
-    return frozenset(
+        return _not_compared(learn, task, split)
+    copies = (
         example.id
         for example in scored
-        for texts in [task.format.passages(example)]
-        # A copy may differ in a character; the id and one text in common give it away.
-        if texts in known or set(texts) & set(learned.get(example.id, ()))
+        for passages in [task.format.passages(example)]
+        # A copy may differ in a character, or in how its words were cut; the id and one passage give it away.
+        if passages in known or _alike(passages, learned.get(example.id, ()))
     )
+    return Learned(ids=frozenset(copies))
+
+
+def _alike(passages: Sequence[str], others: Sequence[str]) -> bool:
+    """Whether one passage has most words of one of the others, and that most of its; sentences of any tasks share some."""
+    pairs = ((set(words(one)), set(words(other))) for one in passages for other in others)
+    return any(2 * len(one & other) > max(len(one), len(other)) for one, other in pairs)
 
 
 def learned_before(
     checkpoint: Checkpoint, task: TaskSpec, split: str, catalog: Catalog, sets: TaughtSets
-) -> Before:
+) -> Learned:
     """What of a task's split the trainings of a checkpoint's lineage learned, from tasks of the same format."""
     ids: set[str] = set()
     caveats: list[str] = []
@@ -86,14 +101,17 @@ def learned_before(
             learn = taught_again(other, course["learn"], catalog)
             if sets.counted(learn).data != course["learned"]:
                 raise DataError("other data")
-            ids |= learned_ids(learn, task, split, sets)
+            found = learned_from(learn, task, split, sets)
         # A reader may be a plugin's, which may raise anything; so may a file that somebody else wrote.
         except Exception:  # noqa: BLE001
             name = course.get("from", "something")
             caveats.append(
                 f"the model learned {name} before, which is not to hand; copies of it may be scored"
             )
-    return Before(ids=frozenset(ids), caveats=tuple(dict.fromkeys(caveats)))
+        else:
+            ids |= found.ids
+            caveats += found.caveats
+    return Learned(ids=frozenset(ids), caveats=tuple(dict.fromkeys(caveats)))
 
 
 def courses_of(checkpoint: Checkpoint) -> Iterator[Mapping[str, Any]]:

@@ -13,7 +13,7 @@ from typing import Any
 from harness.checkpoints import Checkpoint, check_length
 from harness.errors import SpecError, UsageError
 from harness.formats.base import HeadFormat
-from harness.learned import Before, learned_before, learned_ids
+from harness.learned import Learned, learned_before, learned_from
 from harness.plan import Course, Phase, Taught
 from harness.registry import Catalog
 from harness.sources import DataLocation
@@ -114,11 +114,11 @@ class PhasePlanner:
             )
         return other
 
-    def learned_ids(self, phase: Phase, task: TaskSpec, split: str) -> frozenset[str]:
-        """Ids of examples of a task's split that the phase learns from; see :func:`harness.learned.learned_ids`."""
-        return learned_ids(phase.learn, task, split, self._sets)
+    def learned_from(self, phase: Phase, task: TaskSpec, split: str) -> Learned:
+        """What of a task's split the phase learns from; see :func:`harness.learned.learned_from`."""
+        return learned_from(phase.learn, task, split, self._sets)
 
-    def learned_before(self, checkpoint: Checkpoint, task: TaskSpec, split: str) -> Before:
+    def learned_before(self, checkpoint: Checkpoint, task: TaskSpec, split: str) -> Learned:
         """What of a task's split the trainings that made a checkpoint learned."""
         return learned_before(checkpoint, task, split, self.catalog, self._sets)
 

@@ -238,7 +238,7 @@ class Unit:
         checkpoint: The model; ``phase`` the training that makes the one that answers, where it does not carry the head.
         order: For each label the number of the output of a head that the checkpoint carries.
         without: Ids of examples that are left out because they were learned.
-        learned: What the model learned before that could not be looked up, as caveats.
+        learned: What was learned and could not be looked up or compared, as caveats.
         max_length: Tokens at most.
         changes: Settings of the format that are not the task's own.
         cut_at: The length that the user asked for, None for the protocol's own.

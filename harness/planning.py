@@ -181,7 +181,7 @@ def _taught(unit: Unit, seed: int, planner: PhasePlanner, *, fail_fast: bool) ->
     """A unit with the fine-tuning that gives it its head; with an error where the training set is not to be had."""
     try:
         phase = planner.phase(unit.task, unit.protocol, unit.checkpoint, seed, unit.max_length)
-        without = unit.without | planner.learned_ids(phase, unit.task, unit.split)
+        learned = planner.learned_from(phase, unit.task, unit.split)
     except (UsageError, SpecError):
         raise
     # Whatever a plugin's reader raises is no reason to give up the other tasks.
@@ -196,7 +196,8 @@ def _taught(unit: Unit, seed: int, planner: PhasePlanner, *, fail_fast: bool) ->
             raise DataError(told) from error
         return replace(unit, error=told)
     task = replace(unit.task, format=phase.format)
-    return replace(unit, task=task, phase=phase, without=without)
+    without, caveats = unit.without | learned.ids, (*unit.learned, *learned.caveats)
+    return replace(unit, task=task, phase=phase, without=without, learned=tuple(dict.fromkeys(caveats)))
 
 
 def _unit(catalog: Catalog, entry: Selected, checkpoint: Checkpoint, settings: Settings) -> Unit:

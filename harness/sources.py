@@ -207,6 +207,36 @@ def _rows(task: TaskSpec, language: str, split: str, location: DataLocation) -> 
     return itertools.chain.from_iterable(rows), ", ".join(labels)
 
 
+def passages(task: TaskSpec, language: str, split: str, location: DataLocation) -> list[str]:
+    """The texts of a split as running text, those of files whose answers were taken out too.
+
+    Raises:
+        DataError: Nothing is there, or not even the texts can be read.
+    """
+    try:
+        examples = read(task, language, split, location).examples
+    except DataError:
+        bare = _bare(task, language, split, location)
+        if bare is None:
+            raise
+        return bare
+    return [text for example in examples for text in task.format.passages(example)]
+
+
+def _bare(task: TaskSpec, language: str, split: str, location: DataLocation) -> list[str] | None:
+    """The texts alone of a split's files, None where a part of them has no reader for that."""
+    if not location.local or not has_split(task, language, split, location):
+        return None
+    root = data_root(task, location)
+    found: list[str] = []
+    for given in layouts.parts(task).values():
+        source, paths = next(layouts.present(given, language, split, root), (None, {}))
+        if source is None or source.passages is None:
+            return None
+        found += source.passages(paths, language)
+    return found
+
+
 def _named(part: str, rows: Iterable[Row]) -> Iterable[Row]:
     """Rows whose ids begin with the part's name, where it has one."""
     return ({**row, "id": f"{part}/{row['id']}"} for row in rows) if part else rows

@@ -30,6 +30,8 @@ class FilesSource:
         read: ``(paths by role, language)`` to rows; the paths exist (or are the ``.gz`` twin). A mended row says how under
             the key ``repair``, in a text alike for all rows mended alike; the texts are counted and stand in the record.
         homepage: Where the files are to be had.
+        passages: The same to the texts alone, as running text, of files whose answers were taken out: they cannot be scored,
+            and must not be learned either. None where there are no such files.
         optional: Roles that may be missing. At least one file must be there even where all are optional.
         part: Which of the data sets that a task joins this is; the rows of all follow one another, with ids ``part/id``.
     """
@@ -38,6 +40,7 @@ class FilesSource:
     files: Callable[[str, str], Mapping[str, str]]
     read: Callable[[Mapping[str, Path], str], Iterable[Row]]
     homepage: str
+    passages: Callable[[Mapping[str, Path], str], Iterable[str]] | None = None
     optional: frozenset[str] = frozenset()
     part: str = ""
 

@@ -71,7 +71,7 @@ class TaughtSets:
         if unread:
             told = ", ".join(unread[:3]) + (f" and {len(unread) - 3} more" if len(unread) > 3 else "")
             caveats.append(
-                f"evaluated sets that cannot be read here ({told}); copies of their texts may be learned"
+                f"evaluated sets that are not at hand ({told}); copies of their texts may be learned"
             )
         return replace(
             taught,

@@ -109,6 +109,46 @@ def test_a_tagged_sentence_is_looked_for_as_a_whole(cli: Cli, tagged: Path, tmp_
     assert done.code == 0, done.out
 
 
+def test_texts_are_looked_for_where_answers_were_taken_out_and_what_is_not_at_hand_is_named(
+    cli: Cli, tmp_path: Path
+) -> None:
+    """XTREME's own copies of the test sets: words, pairs and questions without what was to be found."""
+    data = tmp_path / "data"
+    copies = ["The owl of Aleppo sleeps by day", "A river has no name here", "Where does the old owl sleep"]
+    question = {"id": "english-1", "question": copies[2] + "?", "answers": [{"text": "", "answer_start": 0}]}
+    article = {"paragraphs": [{"context": "It sleeps.", "qas": [question]}]}
+    for name, text in (
+        ("text/en.train.txt", "\n".join([*OWN, *(f"{copy}, they say." for copy in copies)])),
+        ("text/en.dev.txt", OWN[0]),
+        ("panx/test-en.tsv", copies[0].replace(" ", "\n") + "\n"),
+        ("pawsx/test-en.tsv", f"Something else\t{copies[1]} ."),
+        ("tydiqa/tydiqa-goldp-v1.1-dev/tydiqa.goldp.en.dev.json", json.dumps({"data": [article]})),
+    ):
+        path = data / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text + "\n", encoding="utf-8")
+    command = f"train -m sample -t mlm --data {data} --device cpu --hyper max_steps=1 --hyper warmup=0"
+    assert cli(*command.split(), "-o", tmp_path / "ckpt").code == 0
+    done = cli(*f"leakage {tmp_path / 'ckpt'} -t panx,pawsx,tydiqa -l en --json --data {data}".split())
+    assert done.code == 1
+    found = json.loads(done.out)
+    assert {leak["evaluated"]: leak["texts"] for leak in found["leaks"]} == {
+        "panx/en/test": 1,
+        "pawsx/en/test": 1,
+        "tydiqa/en/test": 1,
+        "tydiqa/en/dev": 1,
+    }
+    assert set(found["unread"]) == {"panx/en/dev", "pawsx/en/dev"}
+    assert "2 evaluated sets are not at hand or cannot be read" in found["verdict"]
+    apart = cli(*command.split(), "-o", tmp_path / "apart", "--apart", "panx,pawsx,tydiqa")
+    assert apart.code == 0
+    told = json.loads((tmp_path / "apart" / "training.json").read_text(encoding="utf-8"))["courses"][0]
+    assert (told["learn"]["left_out"], told["examples"]) == (3, len(OWN))
+    assert told["caveats"] == [
+        "evaluated sets that are not at hand (panx/en/dev, pawsx/en/dev); copies of their texts may be learned"
+    ]
+
+
 def test_another_set_of_texts_is_another_training(cli: Cli, data: Path, tmp_path: Path) -> None:
     first = trained(cli, data, tmp_path / "a")
     second = trained(cli, data, tmp_path / "b", "--apart", "tatoeba")

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from harness import sources
 from harness.checkpoints import Checkpoint, open_checkpoint
 from harness.errors import DataError, SpecError, UnknownNameError, UsageError
-from harness.learned import learned_ids
+from harness.learned import Learned, learned_from
 from harness.phases import PhasePlanner
 from harness.plan import Phase, Taught
 from harness.registry import Catalog, load_catalog
@@ -394,7 +394,7 @@ def learned(
         catalog=catalog, location=location, teaching=Teaching(sets=parse_train_from([text], TASKS))
     )
     spec = catalog.task(task)
-    return set(planner.learned_ids(planner.phase(spec, "xtreme", parent, 0, 128), spec, split))
+    return set(planner.learned_from(planner.phase(spec, "xtreme", parent, 0, 128), spec, split).ids)
 
 
 @pytest.mark.parametrize(
@@ -458,4 +458,34 @@ def test_a_word_in_common_makes_no_copy_of_a_sentence(catalog: Catalog, tmp_path
     )
     assert one.id == other.id
     learn = Taught(task=panx, split="train", languages=("en",))
-    assert learned_ids(learn, udpos, "test", sets) == frozenset()
+    assert learned_from(learn, udpos, "test", sets) == Learned()
+
+
+def test_words_that_a_treebank_cut_otherwise_are_still_a_copy(
+    catalog: Catalog, real_data: Path, tmp_path: Path
+) -> None:
+    """The surface tokens of English EWT and its syntactic words, under one id: each leaves the other out."""
+    (tmp_path / "ud").symlink_to(real_data / "ud")
+    sets = TaughtSets(location=DataLocation.parse(str(tmp_path)))
+    surface, syntactic = catalog.task("udpos"), catalog.task("udpos-syntactic")
+    for task, scored in ((surface, syntactic), (syntactic, surface)):
+        learn = Taught(task=task, split="dev", languages=("en",))
+        ids = {example.id for example in sets.examples(learn)}
+        assert len(ids) > 100
+        assert learned_from(learn, scored, "dev", sets) == Learned(ids=frozenset(ids))
+
+
+def test_translations_of_what_was_learned_are_told_of_where_english_is_not_at_hand(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    """Of a training set nothing is said: it is not what a protocol scores."""
+    shutil.copytree(SAMPLES, tmp_path / "data")
+    (tmp_path / "data/xquad/xquad.en.json").unlink()
+    sets = TaughtSets(location=DataLocation.parse(str(tmp_path / "data")))
+    squad, xquad = catalog.task("squad_v1"), catalog.task("xquad")
+    found = {
+        split: learned_from(Taught(task=squad, split=split, languages=("en",)), xquad, "test", sets)
+        for split in ("train", "dev")
+    }
+    told = "squad_v1/dev was learned and xquad/test is not at hand in 'en': translations of it may be scored"
+    assert found == {"train": Learned(), "dev": Learned(caveats=(told,))}

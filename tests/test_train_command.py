@@ -287,9 +287,7 @@ def test_a_dry_run_says_what_is_left_out_and_what_could_not_be_looked_at(cli: Cl
     (tmp_path / "tatoeba/v1/tatoeba.deu-eng.eng").write_text("One.\n", encoding="utf-8")
     *_, kept, unread = cli(*options).out.splitlines()
     assert kept == "    kept apart from tatoeba: 0 texts left out"
-    assert unread.startswith(
-        "    evaluated sets that cannot be read here (tatoeba/de/test, tatoeba/de/dev); "
-    )
+    assert unread.startswith("    evaluated sets that are not at hand (tatoeba/de/test, tatoeba/de/dev); ")
     (course,) = json.loads(cli(*options, "--json").out)[0]["courses"]
     assert (course["apart"], course["left_out"], course["examples"]) == (["tatoeba"], 0, 7)
     assert course["caveats"] == [unread.strip()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -71,8 +72,11 @@ def command(
     for name, count in found.learned.items():
         click.echo(f"learned    {name}: {count} texts")
     click.echo(f"evaluated  {len(found.evaluated)} sets: {sum(found.evaluated.values())} texts")
-    for name, told in {**found.forgotten, **found.unread}.items():
+    unread = {**found.forgotten, **found.unread}
+    for name, told in itertools.islice(unread.items(), _MOST_SHOWN):
         click.echo(f"unread     {name}: {told.removeprefix(f'{name}: ')}", err=True)
+    if len(unread) > _MOST_SHOWN:
+        click.echo(f"unread     … and {len(unread) - _MOST_SHOWN} sets more; --json lists all", err=True)
     for leak in found.leaks[:_MOST_SHOWN]:
         click.echo(f"leak       {leak.texts} of {leak.learned} in {leak.evaluated}, e.g. {leak.example!r}")
     if len(found.leaks) > _MOST_SHOWN:

@@ -39,6 +39,7 @@ MLQA = TaskSpec(
             name="mlqa",
             files=mlqa_files,
             read=read_mlqa,
+            passages=squad_json.read_passages,
             homepage="https://github.com/facebookresearch/MLQA",
         ),
         HubSource(

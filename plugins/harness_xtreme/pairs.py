@@ -124,6 +124,12 @@ def read_pairs(paths: Mapping[str, Path], labels: Sequence[str], *, first: int, 
         yield pair(str(number), columns[0], columns[1], known(columns[2], labels, where))
 
 
+def read_passages(paths: Mapping[str, Path], _language: str) -> Iterator[str]:
+    """Both sentences of each line of ``pairs``, whose labels may have been taken out; raises DataError."""
+    for _where, fields in quoted_fields(paths["pairs"]):
+        yield from fields[:2]
+
+
 def _label_lines(path: Path, labels: Sequence[str], pairs: Path, count: int) -> list[str]:
     words = [
         known(line.strip(), labels, f"{path}, line {number}")

@@ -40,6 +40,11 @@ def read_xtreme(paths: Mapping[str, Path], language: str) -> Iterator[Row]:
     return _numbered(tag_columns.read_sentences(paths["sentences"], TAGS, advice=advice), language)
 
 
+def read_passages(paths: Mapping[str, Path], _language: str) -> Iterator[str]:
+    """Sentences of XTREME's files, with tags or without."""
+    return tag_columns.read_passages(paths["sentences"])
+
+
 def read_original(paths: Mapping[str, Path], language: str) -> Iterator[Row]:
     """Rows of the original files, in which every word begins with its language (``en:``)."""
     return _numbered(tag_columns.read_sentences(paths["sentences"], TAGS, prefix=f"{language}:"), language)
@@ -85,6 +90,7 @@ PANX = TaskSpec(
             name="xtreme",
             files=xtreme_files,
             read=read_xtreme,
+            passages=read_passages,
             homepage="https://github.com/google-research/xtreme (scripts/download_data.sh)",
         ),
         HubSource(

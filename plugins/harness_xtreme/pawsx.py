@@ -80,6 +80,7 @@ PAWSX = TaskSpec(
             name="xtreme",
             files=xtreme_files,
             read=read_xtreme,
+            passages=pairs.read_passages,
             homepage="https://github.com/google-research/xtreme (scripts/download_data.sh)",
         ),
         HubSource(

@@ -6,7 +6,7 @@ sets lost the white space at its start): there the answer is looked for, and the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -78,6 +78,12 @@ def rows(questions: Iterable[Entry], language: str) -> Iterator[Row]:
 def read_questions(path: Path, language: str) -> Iterator[Row]:
     """Rows of a file in SQuAD's format; the id is the question's own. Raises DataError as :func:`rows` does."""
     return rows(entries(path), language)
+
+
+def read_passages(paths: Mapping[str, Path], _language: str) -> Iterator[str]:
+    """Questions and contexts of ``questions``, whose answers may have been taken out; raises DataError."""
+    for entry in entries(paths["questions"]):
+        yield from (entry.question, entry.context)
 
 
 def hub_entries(given: Iterable[Row]) -> Iterator[Entry]:

@@ -5,6 +5,7 @@ Knows the columns; knows no task, no language and no folder.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
@@ -43,6 +44,13 @@ def read_sentences(
             words, found = [], []
     if words:
         yield words, found
+
+
+def read_passages(path: Path) -> Iterator[str]:
+    """Each sentence of a file whose tags may have been taken out, its words parted by spaces."""
+    for filled, lines in itertools.groupby(files.read_lines(path), key=lambda line: bool(line.strip(" \t"))):
+        if filled:
+            yield " ".join(line.partition("\t")[0] for line in lines)
 
 
 def _word(path: Path, number: int, text: str, prefix: str) -> str:

@@ -97,6 +97,7 @@ TYDIQA = TaskSpec(
                 train="tydiqa/tydiqa-goldp-v1.1-train.json",
             ),
             read=read_tydiqa,
+            passages=squad_json.read_passages,
             homepage=_HOME,
         ),
         FilesSource(
@@ -107,6 +108,7 @@ TYDIQA = TaskSpec(
                 train="tydiqa/tydiqa-goldp-v1.1-train.json",
             ),
             read=read_tydiqa,
+            passages=squad_json.read_passages,
             homepage=_HOME,
         ),
         FilesSource(
@@ -117,6 +119,7 @@ TYDIQA = TaskSpec(
                 train="tydiqa/tydiqa-goldp-v1.1-train/tydiqa.goldp.en.train.json",
             ),
             read=read_tydiqa,
+            passages=squad_json.read_passages,
             homepage=_XTREME,
         ),
         HubSource(

@@ -110,6 +110,11 @@ def read_xtreme(paths: Mapping[str, Path], language: str) -> Iterator[Row]:
         yield {"id": f"{language}-{number}", "words": words, "tags": tags}
 
 
+def read_passages(paths: Mapping[str, Path], _language: str) -> Iterator[str]:
+    """Sentences of XTREME's files, with tags or without."""
+    return tag_columns.read_passages(paths["sentences"])
+
+
 def read_treebanks(paths: Mapping[str, Path], language: str, *, surface: bool) -> Iterator[Row]:
     """Rows of all treebanks at hand, one after the other in the order of their file names, as XTREME has them.
 
@@ -165,6 +170,7 @@ _XTREME_FILES = FilesSource(
     name="xtreme",
     files=xtreme_files,
     read=read_xtreme,
+    passages=read_passages,
     homepage="https://github.com/google-research/xtreme (scripts/download_data.sh)",
 )
 

@@ -39,6 +39,7 @@ XQUAD = TaskSpec(
             name="xquad",
             files=xquad_files,
             read=read_xquad,
+            passages=squad_json.read_passages,
             homepage="https://github.com/google-deepmind/xquad",
         ),
         HubSource(

@@ -170,6 +170,15 @@ class Schedule:
     lora_alpha: float | None = None
     ours: tuple[str, ...] = ()
 
+    @property
+    def told(self) -> str:
+        """In words what a plan says of it, beside epochs and batch size, which each course has of its own."""
+        warmup = f"{100 * self.warmup:g} %" if self.warmup < 1 else f"{self.warmup:g} steps"
+        lora = f"low-rank adapters of rank {self.lora_rank}, " if self.lora_rank else ""
+        dropout = "" if self.dropout is None else f", dropout {self.dropout:g}"
+        rate = f"learning rate {self.learning_rate:g}, warm-up {warmup}, weight decay {self.weight_decay:g}"
+        return f"{lora}{rate}, gradient norm up to {self.clip:g}{dropout}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Training:

@@ -116,7 +116,7 @@ def test_a_dry_run_tells_each_training_once_and_computes_nothing(
     assert [line.split()[0] for line in lines if line.startswith("train ")] == ["train"] * 2
     assert "a span head on sample, learned from squad_v1/train (en, 24 examples), 3 steps" in said.out
     assert "a pooled head on sample, learned from mnli/train (en, 60 examples), 10 steps" in said.out
-    assert "chosen on xnli/dev, learning rate 3e-05, seed 0" in said.out
+    assert "5 epochs, chosen on xnli/dev, learning rate 3e-05, warm-up 0 %, weight decay 0, " in said.out
     assert "last checkpoint" in said.out
     assert sum("a head that is trained" in line for line in lines) == 6
     assert not (tmp_path / "run").exists()

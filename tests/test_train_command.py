@@ -250,18 +250,19 @@ def test_a_dry_run_says_what_would_be_learned(cli: Cli, isolated: Callable[..., 
     )
     done = cli("train", "-m", "sample", "--data", "sample", *options, "--dry-run", "--seed", "7")
     assert done.code == 0, done.err
-    first, changed, *courses = done.out.strip().splitlines()
+    first, schedule, changed, *courses = done.out.strip().splitlines()
     assert first.startswith("train   ")
+    assert schedule == "  learning rate 1e-05, warm-up 10 %, weight decay 0.01, gradient norm up to 1"
     assert changed == "  changed: max_length=60"
     # 30 pairs in batches of 32 and 24 questions in batches of 16, three epochs; a quarter of all steps on top.
     assert "on sample: 12 steps or more, seed 7; ours: epochs, batch_size" in first
     assert courses[0] == (
-        "  mnli/train 50%: 30 examples (en), drawn with 0.417, 32 a step, 60 tokens, chosen on mnli/dev"
+        "  mnli/train 50%: 30 examples (en), drawn with 0.417, 3 epochs, 32 a step, 60 tokens, chosen on mnli/dev"
     )
     assert courses[1] == (
-        "  squad_v1/train: 24 examples (en), drawn with 0.333, 16 a step, 60 tokens, chosen on squad_v1/dev"
+        "  squad_v1/train: 24 examples (en), drawn with 0.333, 3 epochs, 16 a step, 60 tokens, chosen on squad_v1/dev"
     )
-    assert courses[2].startswith("  mlm/train: 258 examples (ar,de,en,es,sw,zh), drawn with 0.250, 32 a step")
+    assert courses[2].startswith("  mlm/train: 258 examples (ar,de,en,es,sw,zh), drawn with 0.250, 1 epochs")
     assert courses[2].endswith("no selection")
     assert len(courses) == 3
     assert not list(home.glob("checkpoints/*"))
@@ -280,7 +281,7 @@ def test_a_dry_run_says_what_is_left_out_and_what_could_not_be_looked_at(cli: Cl
     options = ("train", "-m", "sample", "-t", "mlm", "--data", tmp_path, "--apart", "tatoeba", "--dry-run")
     done = cli(*options)
     assert done.code == 0, done.err
-    _, learned, kept = done.out.splitlines()
+    _, _, learned, kept = done.out.splitlines()
     assert learned.startswith("  mlm/train: 6 examples (de), ")
     assert kept == "    kept apart from tatoeba: 1 texts left out"
     # A copy of a test set that cannot be read.

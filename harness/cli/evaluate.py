@@ -264,15 +264,14 @@ def _phase_line(phase: Phase) -> str:
     state = (
         "done before"
         if facts["done"]
-        else f"{facts['steps']} steps or more of {phase.schedule.batch_size} rows"
+        else f"{facts['steps']} steps or more of {phase.schedule.batch_size} rows, {phase.schedule.epochs:g} epochs"
     )
     chosen = f"chosen on {phase.select.name}" if phase.select is not None else "last checkpoint"
     ours = f"; ours: {', '.join(phase.schedule.ours)}" if phase.schedule.ours else ""
-    lora = f"low-rank adapters of rank {phase.schedule.lora_rank}, " if phase.schedule.lora_rank else ""
     return (
         f"{phase.key}: a {phase.format.head.kind} head on {phase.parent.name}{before}, learned from {phase.learn.name} "
         f"({phase.learn.language}, {phase.learn.examples} examples), {state}, {chosen}, "
-        f"{lora}learning rate {phase.schedule.learning_rate:g}, seed {phase.seed}{ours}"
+        f"{phase.schedule.told}, seed {phase.seed}{ours}"
     )
 
 

@@ -187,12 +187,13 @@ def _show(stages: list[Planned], *, as_json: bool) -> None:
             f"{value['key']} on {value['parent']}" if value["key"] else f"on the result of stage {number - 1}"
         )
         click.echo(f"train   {on}: {state}, seed {value['seed']}{ours}")
+        click.echo(f"  {value['schedule']}")
         if value["changed"]:
             click.echo("  changed: " + ", ".join(f"{name}={text}" for name, text in value["changed"].items()))
         for course in value["courses"]:
             click.echo(
                 f"  {course['from']}: {course['examples']} examples ({course['language']}), drawn with {course['weight']:.3f}, "
-                f"{course['batch_size']} a step, {course['max_length']} tokens, {course['selected_on'] or 'no selection'}"
+                f"{course['epochs']:g} epochs, {course['batch_size']} a step, {course['max_length']} tokens, {course['selected_on'] or 'no selection'}"
             )
             for line in _apart_lines(course):
                 click.echo(f"    {line}")
@@ -214,6 +215,7 @@ def _facts(stage: Planned) -> dict[str, Any]:
         "parent": phase.parent.name if stage.known else None,
         "steps": phase.least_steps,
         "seed": phase.seed,
+        "schedule": phase.schedule.told,
         "ours": list(phase.schedule.ours),
         "changed": dict(phase.changes),
         "courses": [_course(course) for course in phase.courses],

@@ -732,6 +732,39 @@ def test_forgetting_is_the_best_phase_minus_the_last(folder: Folder, catalog: Ca
     assert "| mlm | masked_lm_loss (lower is better) | 2.00 | 2.50 | 3.50 | **1.50** | 2 |" in text
 
 
+def test_dev_sets_of_other_languages_splits_or_limits_are_not_compared(
+    folder: Folder, catalog: Catalog
+) -> None:
+    def phase(value: float, **held_out: Any) -> dict[str, Any]:
+        made = _phase("mlm", [("mlm", value)])
+        usual = {"split": "dev", "languages": ["de"], "limit": 500}
+        return {**made, "dev": [{**made["dev"][0], **usual, **held_out}]}
+
+    second: dict[str, dict[str, Any]] = {
+        "languages": {"languages": ["th"]},
+        "split": {"split": "test"},
+        "limit": {"limit": None},
+        "same": {},
+    }
+    for setting, held_out in second.items():
+        folder.cell(setting, [first(10)], lineage=[phase(2.0), phase(3.5, **held_out)])
+    found = find(folder.write(), catalog)
+    compared = {
+        setting: [(entry.values, entry.drop) for entry in found.forgotten if entry.setting == setting]
+        for setting in second
+    }
+    apart = [((2.0, None), None), ((None, 3.5), None)]
+    assert compared == {"languages": apart, "split": apart, "limit": apart, "same": [((2.0, 3.5), 1.5)]}
+    text = markdown.render(found).replace("\\", "")
+    assert "| mlm (dev, de, 500 at most) | masked_lm_loss (lower is better) | 2.00 | – | – | 1 |" in text
+    assert "| mlm (dev, th, 500 at most) | masked_lm_loss (lower is better) | – | 3.50 | – | 1 |" in text
+    assert "| mlm (dev, de) |" in text
+    assert "| mlm | masked_lm_loss (lower is better) | 2.00 | 3.50 | **1.50** | 1 |" in text
+    assert text.count("mlm: measured on several dev sets, which are not compared with each other") == 3
+    rows = [row for row in tidy(found)["forgetting"] if row["setting"] == "languages"]
+    assert [row["held_out"] for row in rows] == 2 * ["dev, de, 500 at most"] + 2 * ["dev, th, 500 at most"]
+
+
 def test_a_task_that_got_better_is_not_forgotten(folder: Folder, catalog: Catalog) -> None:
     lineage = [_phase("a", [("a", 50.0)]), _phase("b", [("a", 60.0), ("b", 1.0)])]
     folder.cell("seq", [first(10)], lineage=lineage)

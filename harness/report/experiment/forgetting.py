@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from harness.report.experiment.board import mean
 from harness.report.experiment.layout import Experiment
+
+# Task, metric, whether higher is better, and what it was measured on: only where all agree are two scores of one thing.
+Row: TypeAlias = tuple[str, str, bool, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,8 +21,10 @@ class Forgotten:
     Attributes:
         phases: What each phase learned, e.g. ``mnli`` or ``mnli + qqp``.
         task: Its dev score; ``metric`` which. Percent, or nats for a loss (per hidden token or per pair).
+        held_out: On what: split, languages and limit; empty where the lineage does not tell.
         values: After each phase, mean over seeds; None before the task was learned and where nothing was measured.
-        drop: By how much the last phase leaves it worse than its best phase, mean over seeds; never negative.
+        drop: By how much the last phase leaves it worse than its best phase, mean over seeds; never negative. None where
+            no other phase was measured on the same examples.
         seeds: That were measured.
     """
 
@@ -29,13 +34,14 @@ class Forgotten:
     task: str
     metric: str
     higher_is_better: bool
+    held_out: str
     values: tuple[float | None, ...]
     drop: float | None
     seeds: tuple[int, ...]
 
 
 def forgetting(experiment: Experiment) -> list[Forgotten]:
-    """One entry per model, sequential setting (two phases or more), task and metric."""
+    """One entry per model, sequential setting (two phases or more), task, metric and held-out examples."""
     found = []
     for model in experiment.models:
         for setting in experiment.settings:
@@ -63,12 +69,9 @@ def _of_setting(
     tables = {seed: _table(lineage) for seed, lineage in lineages.items()}
     rows = dict.fromkeys(row for table in tables.values() for row in table)
     found = []
-    for task, metric, higher in rows:
-        by_seed = {
-            seed: table[task, metric, higher]
-            for seed, table in tables.items()
-            if (task, metric, higher) in table
-        }
+    for row in rows:
+        task, metric, higher, held_out = row
+        by_seed = {seed: table[row] for seed, table in tables.items() if row in table}
         drops = [drop for values in by_seed.values() if (drop := _drop(values, higher)) is not None]
         found.append(
             Forgotten(
@@ -78,6 +81,7 @@ def _of_setting(
                 task=task,
                 metric=metric,
                 higher_is_better=higher,
+                held_out=held_out,
                 values=tuple(
                     _mean([values[place] for values in by_seed.values()]) for place in range(len(phases))
                 ),
@@ -88,9 +92,9 @@ def _of_setting(
     return found
 
 
-def _table(lineage: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str, bool], list[float | None]]:
-    """Task, metric and direction to its value after each phase."""
-    table: dict[tuple[str, str, bool], list[float | None]] = {}
+def _table(lineage: Sequence[Mapping[str, Any]]) -> dict[Row, list[float | None]]:
+    """What was measured to its value after each phase."""
+    table: dict[Row, list[float | None]] = {}
     for place, phase in enumerate(lineage):
         for entry in phase.get("dev") or ():
             value = entry.get("value")
@@ -98,10 +102,18 @@ def _table(lineage: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str, bool], 
                 str(entry.get("task")),
                 str(entry.get("metric", "")),
                 bool(entry.get("higher_is_better", True)),
+                _held_out(entry),
             )
             if isinstance(value, int | float) and math.isfinite(value):
                 table.setdefault(key, [None] * len(lineage))[place] = float(value)
     return table
+
+
+def _held_out(entry: Mapping[str, Any]) -> str:
+    """The examples of a dev score in words, the same for the same examples."""
+    languages, limit = sorted(map(str, entry.get("languages") or ())), entry.get("limit")
+    told = [str(entry.get("split") or ""), " ".join(languages), "" if limit is None else f"{limit} at most"]
+    return ", ".join(text for text in told if text)
 
 
 def _drop(values: Sequence[float | None], higher: bool) -> float | None:

@@ -136,7 +136,7 @@ def forgetting_section(found: Findings) -> Section:
     for (model, setting), entries in groups.items():
         rows = [
             [
-                Text(text=entry.task),
+                Text(text=_task(entry, entries)),
                 Text(text=_metric(entry)),
                 *[Text(text=number(value)) for value in entry.values],
                 Text(text=number(entry.drop), strong=bool(entry.drop)),
@@ -151,6 +151,7 @@ def forgetting_section(found: Findings) -> Section:
                 columns=["task", "metric", *[f"after {phase}" for phase in phases], "forgotten", "seeds"],
                 rows=rows,
                 words=2,
+                notes=_apart(entries),
             )
         )
     return Section(
@@ -166,6 +167,20 @@ def forgetting_section(found: Findings) -> Section:
         else (),
         grids=grids,
     )
+
+
+def _task(entry: Forgotten, entries: list[Forgotten]) -> str:
+    """The task, and what it was measured on where a table has it on several dev sets."""
+    return f"{entry.task} ({entry.held_out or 'not told'})" if _several(entry, entries) else entry.task
+
+
+def _several(entry: Forgotten, entries: list[Forgotten]) -> bool:
+    return [(other.task, other.metric) for other in entries].count((entry.task, entry.metric)) > 1
+
+
+def _apart(entries: list[Forgotten]) -> list[str]:
+    tasks = dict.fromkeys(entry.task for entry in entries if _several(entry, entries))
+    return [f"{task}: measured on several dev sets, which are not compared with each other" for task in tasks]
 
 
 def _metric(entry: Forgotten) -> str:

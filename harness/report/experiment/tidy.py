@@ -42,7 +42,7 @@ COLUMNS: Mapping[str, Sequence[str]] = {
         "model target setting language name family genus script resources word_order distance_from_english score "
         "delta gain seeds"
     ).split(),
-    "forgetting": "model setting task metric higher_is_better phase learned value forgotten seeds".split(),
+    "forgetting": "model setting task metric higher_is_better held_out phase learned value forgotten seeds".split(),
     "sizes": "model curve target of unit label size score baseline fit_a fit_b fit_r_squared fit_sizes".split(),
     "orders": (
         "model tasks target order seed score mean best worst variance_orders variance_seeds variance_beyond_seeds"
@@ -136,6 +136,7 @@ def _forgetting(found: Findings) -> Iterable[Row]:
                 "task": entry.task,
                 "metric": entry.metric,
                 "higher_is_better": entry.higher_is_better,
+                "held_out": entry.held_out,
                 "phase": place,
                 "learned": phase,
                 "value": value,

@@ -26,13 +26,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import digests
-from harness.errors import HarnessError
 from harness.metric import Metric, Parts
 from harness.paired import DRAWS, Comparison, combined, compare
-from harness.records import Record, predictions_path, read_predictions
 from harness.registry import Catalog
 from harness.report.experiment.board import Scored
 from harness.report.experiment.difference import difference_with_error
+from harness.report.experiment.items import (
+    Items,
+    NotComparedError,
+    chosen,
+    common_ids,
+    metrics_of,
+    one_number,
+    read_items,
+)
 
 # As for the gate: below that nothing is tested. A language with fewer than the second could be missing in a draw.
 MIN_ITEMS = 30
@@ -42,10 +49,6 @@ MANY = 20_000
 _INTERVAL = NormalDist().inv_cdf(0.975)
 _BY = "\t"
 _SEEN = "\tseen"
-
-
-class NotTestedError(HarnessError):
-    """Why two scores cannot be tested."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,15 +73,6 @@ class Tested:
     p: float
 
 
-@dataclass(frozen=True, slots=True)
-class _Items:
-    """One language of one side, mean over seeds: row of each id, its gold answer, and parts by metric."""
-
-    row: Mapping[str, int]
-    gold: Sequence[str]
-    parts: Mapping[str, Parts]
-
-
 def paired_test(
     baseline: Sequence[Scored],
     run: Sequence[Scored],
@@ -96,22 +90,22 @@ def paired_test(
         draws: Bootstrap samples.
 
     Raises:
-        NotTestedError: Too few items, other gold answers, or predictions that lack parts.
+        NotComparedError: Too few items, other gold answers, or predictions that lack parts.
         HarnessError: Predictions are missing or damaged.
     """
-    metrics = [_metric(name, [*baseline, *run], catalog) for name in run[0].metrics]
+    metrics = metrics_of([*run, *baseline], catalog)
     sides = {}
     for language in languages:
-        _one_number([scored.records[language] for scored in (*baseline, *run)], language)
+        one_number([*baseline, *run], language)
         before, after = _items(baseline, language, metrics), _items(run, language, metrics)
         sides[language] = (before, after, _common(before, after, language))
     ids = sorted({identity for _, _, common in sides.values() for identity in common})
     if len(ids) < MIN_ITEMS:
-        raise NotTestedError(f"{len(ids)} common items, {MIN_ITEMS} are needed")
+        raise NotComparedError(f"{len(ids)} common items, {MIN_ITEMS} are needed")
     if len(languages) == len(metrics) == 1:
         ((first, second, common),) = sides.values()
         (metric,) = metrics
-        pair = (_chosen(first, common)[metric.name], _chosen(second, common)[metric.name])
+        pair = (chosen(first, common)[metric.name], chosen(second, common)[metric.name])
     else:
         place = {identity: row for row, identity in enumerate(ids)}
         pair = (
@@ -123,41 +117,14 @@ def paired_test(
     return _tested(metric, *pair, items=len(ids), seed=seed, draws=draws)
 
 
-def _metric(name: str, scored: Sequence[Scored], catalog: Catalog) -> Metric:
-    metric = catalog.metric(name)
-    recorded = {
-        record.signature
-        for one in scored
-        for record in one.records.values()
-        if record.metric == name and record.signature != metric.signature
-    }
-    if recorded:
-        told = ", ".join(sorted(recorded))
-        raise NotTestedError(f"recorded is {told}, the installed {name} is {metric.signature}")
-    return metric
-
-
-def _one_number(records: Iterable[Record], language: str) -> None:
-    found = {(record.variant, record.signature, record.split, record.task_version) for record in records}
-    if len(found) > 1:
-        told = " and ".join(" ".join(map(str, number)) for number in sorted(found))
-        raise NotTestedError(f"{language}: not the same number was measured ({told})")
-
-
-def _items(scored: Sequence[Scored], language: str, metrics: Sequence[Metric]) -> _Items:
+def _items(scored: Sequence[Scored], language: str, metrics: Sequence[Metric]) -> Items:
     """Mean over seeds of the items that every seed has."""
-    read = [_read(one, language, metrics) for one in scored]
-    first = read[0]
-    shared = [identity for identity in first.row if all(identity in other.row for other in read[1:])]
-    gold = [first.gold[first.row[identity]] for identity in shared]
-    for other in read[1:]:
-        if any(
-            other.gold[other.row[identity]] != answer for identity, answer in zip(shared, gold, strict=True)
-        ):
-            raise NotTestedError(f"{language}: the gold answers differ between seeds")
-    chosen = [_chosen(side, shared) for side in read]
-    parts = {metric.name: _averaged([side[metric.name] for side in chosen]) for metric in metrics}
-    return _Items({identity: row for row, identity in enumerate(shared)}, gold, parts)
+    read = [read_items(one, language, metrics) for one in scored]
+    ids = common_ids(read, f"{language}: the gold answers differ between seeds")
+    sides = [chosen(side, ids) for side in read]
+    parts = {metric.name: _averaged([side[metric.name] for side in sides]) for metric in metrics}
+    gold = [read[0].gold[read[0].row[identity]] for identity in ids]
+    return Items({identity: row for row, identity in enumerate(ids)}, gold, parts)
 
 
 def _averaged(sides: Sequence[Parts]) -> Parts:
@@ -169,41 +136,21 @@ def _averaged(sides: Sequence[Parts]) -> Parts:
     return {name: np.mean([side.get(name, nothing) for side in sides], axis=0) for name in names}
 
 
-def _read(scored: Scored, language: str, metrics: Sequence[Metric]) -> _Items:
-    record = scored.records[language]
-    path = predictions_path(scored.cell.folder, record.task, record.variant, record.seed, language)
-    stored = read_predictions(path)
-    missing = [metric.name for metric in metrics if not stored.parts.get(metric.name)]
-    if missing or not stored.ids:
-        raise NotTestedError(f"{language}: no per-item parts of {', '.join(missing) or 'any item'}")
-    rows = {identity: row for row, identity in enumerate(stored.ids)}
-    return _Items(rows, stored.gold, {metric.name: stored.parts[metric.name] for metric in metrics})
-
-
-def _common(before: _Items, after: _Items, language: str) -> list[str]:
-    common = [identity for identity in before.row if identity in after.row]
-    if any(before.gold[before.row[identity]] != after.gold[after.row[identity]] for identity in common):
-        raise NotTestedError(f"{language}: the gold answers differ from the baseline's")
+def _common(before: Items, after: Items, language: str) -> list[str]:
+    common = common_ids([before, after], f"{language}: the gold answers differ from the baseline's")
     if len(common) < MIN_PER_LANGUAGE:
-        raise NotTestedError(f"{language}: {len(common)} common items, {MIN_PER_LANGUAGE} are needed")
+        raise NotComparedError(f"{language}: {len(common)} common items, {MIN_PER_LANGUAGE} are needed")
     return common
 
 
-def _chosen(items: _Items, ids: Sequence[str]) -> dict[str, Parts]:
-    rows: NDArray[np.int64] = np.array([items.row[identity] for identity in ids], dtype=np.int64)
-    return {
-        metric: {name: part[rows] for name, part in parts.items()} for metric, parts in items.parts.items()
-    }
-
-
-def _spread(sides: Mapping[str, tuple[_Items, Sequence[str]]], place: Mapping[str, int]) -> Parts:
+def _spread(sides: Mapping[str, tuple[Items, Sequence[str]]], place: Mapping[str, int]) -> Parts:
     """Parts of all languages over one list of ids, 0 where a language lacks an id, and which ids it has."""
     spread: dict[str, NDArray[np.float64]] = {}
     for language, (items, ids) in sides.items():
         rows = np.array([place[identity] for identity in ids], dtype=np.int64)
         columns = {
             f"{language}{_BY}{metric}{_BY}{name}": part
-            for metric, parts in _chosen(items, ids).items()
+            for metric, parts in chosen(items, ids).items()
             for name, part in parts.items()
         }
         for name, part in {**columns, f"{language}{_SEEN}": np.ones(len(ids))}.items():
@@ -275,7 +222,7 @@ def _by_delta_method(metric: Metric, baseline: Parts, run: Parts, items: int, dr
     """As the bootstrap of so many draws, whose smallest p is the smallest here too."""
     delta, error = difference_with_error(metric, baseline, run)
     if error == 0 and delta != 0:
-        raise NotTestedError("the spread over items cannot be computed")
+        raise NotComparedError("the spread over items cannot be computed")
     p = 1.0 if delta == 0 else math.erfc(abs(delta) / error / math.sqrt(2))
     reach = _INTERVAL * error
     return Tested(

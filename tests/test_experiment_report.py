@@ -21,7 +21,7 @@ from harness_metrics.retrieval import XSIM_ERROR
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import Metric, OutputError, Predictions, Record, Suite, SuiteTask, typology_facts
+from harness import Metric, OutputError, Predictions, Record, Suite, SuiteTask, digests, typology_facts
 from harness.records import predictions_path, write_predictions, write_records
 from harness.registry import Catalog, load_catalog
 from harness.report.experiment import (
@@ -147,8 +147,8 @@ class Folder:
             "variant": f"xtreme.{one.split}",
             "data": f"{one.task} {one.split}",
         }
-        record = self.make(**{**usual, **one.record})
         ids = one.ids or [f"{one.language}-{place}" for place in range(len(gold))]
+        record = self.make(**{**usual, "items": digests.of_value(list(ids)), **one.record})
         path = predictions_path(folder, record.task, record.variant, record.seed, record.language)
         predictions = Predictions(view="", ids=ids, gold=gold, values=values)
         write_predictions(path, predictions, {one.metric.name: one.metric.parts(gold, values)})
@@ -434,6 +434,87 @@ def test_lost_predictions_leave_the_number_and_take_the_test(folder: Folder, cat
     effect = effect_of(find(folder.write(), catalog), "mnli")
     assert effect.delta == pytest.approx(25.0)
     assert "no such predictions" in effect.reason
+
+
+def _with_learned_items(folder: Folder, *, seeds: int = 3) -> Path:
+    """German: the easy half, all right in the baseline, was learned by the setting and is left out there.
+
+    Of the other 400 the baseline has 200 right and the setting 280, of English 30 and 32 of the same 40.
+    """
+    ids = [f"q{place}" for place in range(800)]
+    run = Path()
+    for seed in range(seeds):
+        right = [place < 600 for place in range(800)]
+        german = Answers(right=right, ids=ids)
+        folder.cell("baseline", [first(30, language="en"), german, first(10, language="sw")], seed=seed)
+        left = Answers(right=[place < 280 for place in range(400)], ids=ids[400:])
+        run = folder.cell("mnli", [first(32, language="en"), left, first(10, language="sw")], seed=seed)
+    return run
+
+
+def test_a_difference_is_over_the_items_that_both_scored(folder: Folder, catalog: Catalog) -> None:
+    """By the recorded scores German fell by 5 points, and the mean stayed; on the common items German rose by 20."""
+    _with_learned_items(folder)
+    found = find(folder.write(), catalog)
+    effect, before = effect_of(found, "mnli"), effect_of(found, "baseline")
+    assert (before.scores["de"], effect.scores["de"]) == pytest.approx((75.0, 70.0))
+    assert effect.deltas == pytest.approx({"en": 5.0, "de": 20.0, "sw": 0.0})
+    assert effect.delta_by_seed == pytest.approx(dict.fromkeys(range(3), 25 / 3))
+    assert effect.tested is not None
+    assert effect.tested.delta == pytest.approx(effect.delta) == pytest.approx(25 / 3)
+    assert effect.significant
+    (metric,) = [one for one in found.metrics if one.setting == "mnli"]
+    assert metric.delta == pytest.approx(25 / 3)
+    kinds = {gain.kind: gain.gain for gain in found.kinds if gain.dimension == "family"}
+    assert kinds == pytest.approx({"Indo-European": 20.0, "Niger-Congo": 0.0})
+    (choice,) = found.choices
+    assert choice.effect.delta == pytest.approx(25 / 3)
+    told = "not the same items were scored (de: 400–800 items); the difference is over those that both scored"
+    text = markdown.render(found).replace("\\", "")
+    assert text.count(f"- xnli, mnli: {told}") == 2, "in the matrix and by language"
+    assert f"- xnli, enc, mnli: {told}" in text, "every metric"
+    assert next(row for row in tidy(found)["matrix"] if row["setting"] == "mnli")["note"] == told
+
+
+def test_the_items_of_a_difference_are_those_of_all_seeds(folder: Folder, catalog: Catalog) -> None:
+    """A seed that lacks items takes them from all, for the test averages an item over seeds."""
+    for seed, begin in enumerate((0, 0, 10)):
+        ids = [str(place) for place in range(begin, 80)]
+        folder.cell("baseline", [Answers(right=[int(name) < 30 for name in ids], ids=ids)], seed=seed)
+        right = [int(name) < 30 + 14 * (seed + 1) for name in ids]
+        folder.cell("mnli", [Answers(right=right, ids=ids)], seed=seed)
+    effect = effect_of(find(folder.write(), catalog), "mnli")
+    assert effect.delta_by_seed == pytest.approx({seed: 100 * 14 * (seed + 1) / 70 for seed in range(3)})
+    assert effect.tested is not None
+    assert effect.tested.delta == pytest.approx(effect.delta) == pytest.approx(40.0)
+
+
+@pytest.mark.parametrize("lost", ["predictions", "gold", "all common items"])
+def test_without_common_items_there_is_no_difference_and_no_star(
+    folder: Folder, catalog: Catalog, lost: str
+) -> None:
+    run = _with_learned_items(folder)
+    path = next(run.rglob("de.parquet"))
+    if lost == "predictions":
+        path.unlink()
+    else:
+        gold = [int(lost == "gold")] * 400
+        ids = [f"{'q' if lost == 'gold' else 'z'}{place}" for place in range(400, 800)]
+        parts = {"accuracy": ACCURACY.parts(gold, gold)}
+        write_predictions(path, Predictions(view="", ids=ids, gold=gold, values=gold), parts)
+    found = find(folder.write(), catalog)
+    effect = effect_of(found, "mnli")
+    assert (effect.delta, effect.deltas, effect.tested, effect.significant) == (None, {}, None, False)
+    why = {"predictions": "no such predictions", "gold": "de: the gold answers differ"}
+    told = why.get(lost, "de: no item is common")
+    assert "over those that both scored no difference can be had" in effect.reason
+    assert told in effect.reason
+    assert [one.delta for one in found.metrics] == [None, None]
+    text = markdown.render(found).replace("\\", "")
+    assert "| – (n)<br>58.33 (58.33–58.33) |" in text
+    assert f"- (n) xnli, mnli: {effect.reason}" in text
+    assert f"- xnli, enc, mnli: {effect.reason}" in text
+    assert "no baseline for seed" not in text
 
 
 def test_of_an_error_rate_a_fall_is_a_gain(folder: Folder, catalog: Catalog) -> None:

@@ -85,6 +85,6 @@ def find(folder: Path, catalog: Catalog, baselines: Iterable[Mapping[str, Any]] 
         phases=phases(experiment),
         published=beside(experiment, scores, published, catalog.suites),
         gains=gains_beside(effects, scores, chosen, published, catalog.suites),
-        metrics=metric_means(experiment, scores, effects, catalog.suites),
+        metrics=metric_means(experiment, scores, effects, catalog),
         unknown_baselines=tuple(name for name in named if name not in catalog.baselines),
     )

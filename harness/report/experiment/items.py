@@ -70,6 +70,29 @@ def common_scores(
     return found
 
 
+def differences(
+    pairs: Sequence[tuple[Scored, Scored]], languages: Sequence[str], catalog: Catalog
+) -> tuple[list[tuple[dict[str, float], dict[str, float]]], str]:
+    """Baseline and setting by language, percent, over the items that both scored, to be subtracted.
+
+    Args:
+        pairs: One target, a pair per seed; the items are those of all seeds, as the paired test takes them.
+        languages: Which all have.
+        catalog: Has the metrics.
+
+    Returns:
+        Scores for each pair, none where they cannot be had; and what a reader must know, empty where items are the same.
+    """
+    scored = [one for pair in pairs for one in pair]
+    unlike = unlike_items(scored, languages)
+    try:
+        found = common_scores(scored, languages, catalog)
+    except HarnessError as error:
+        return [], f"{unlike}, and over those that both scored no difference can be had: {error}"
+    told = f"{unlike}; the difference is over those that both scored" if unlike else ""
+    return list(zip(found[::2], found[1::2], strict=True)), told
+
+
 def compared(
     scored: Sequence[Scored], languages: Sequence[str], catalog: Catalog
 ) -> tuple[list[dict[str, float]], str]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from harness.errors import HarnessError
 from harness.paired import DRAWS, holm
 from harness.registry import Catalog
 from harness.report.experiment.board import Board, Scored, deviation, mean
+from harness.report.experiment.items import differences
 from harness.report.experiment.layout import Experiment
 from harness.report.experiment.overseeds import p_over_seeds
 from harness.report.experiment.significance import Tested, paired_test
@@ -26,10 +27,13 @@ class Effect:
         languages: In the score of every seed, ``of`` how many the suite counts.
         metrics: Whose mean a score is.
         marks: Why it must not be compared with published numbers.
-        delta_by_seed: Setting minus baseline of the same seed over the languages that both have, percent points.
+        scores: By language, mean over the seeds.
+        delta_by_seed: Setting minus baseline of the same seed over the languages and items that both scored, percent points.
+        deltas: Likewise by language, mean over the seeds.
         untrained: Whether nothing was learned in any of its cells, so that a seed decides nothing.
-        scores: Mean over the seeds of the delta by language; ``deltas`` likewise of setting minus baseline.
-        tested: The paired test over items, None where it could not be made; then ``reason`` says why.
+        unlike: That both did not score the same items, so that a delta is not the difference of the scores; else empty.
+        tested: The paired test over items, None where it could not be made; then ``reason`` says why, and why there is no
+            delta where none can be had.
         adjusted_p: Its ``p`` adjusted by Holm over all tested cells of the experiment. It covers items only.
         seeds_p: Of the test over items and seeds, None with fewer than three seeds; ``adjusted_seeds_p`` by Holm over all of these.
     """
@@ -44,9 +48,10 @@ class Effect:
     marks: tuple[str, ...]
     higher_is_better: bool
     scores: Mapping[str, float]
-    delta_by_seed: Mapping[int, float]
-    deltas: Mapping[str, float]
+    delta_by_seed: Mapping[int, float] = field(default_factory=dict)
+    deltas: Mapping[str, float] = field(default_factory=dict)
     untrained: bool = False
+    unlike: str = ""
     tested: Tested | None = None
     reason: str = ""
     adjusted_p: float | None = None
@@ -135,8 +140,9 @@ def matrix(experiment: Experiment, found: Board, catalog: Catalog) -> Matrix:
                 if not after:
                     continue
                 place = (model, setting.name, target)
-                effect = _effect(place, after, {} if setting == baseline else before)
-                effects[place] = _with_test(effect, before, after, catalog, draws)
+                pairs = {} if setting == baseline else matched(before, after)
+                effect = _with_deltas(_effect(place, after), pairs, catalog)
+                effects[place] = _with_test(effect, pairs, catalog, draws)
     return Matrix(
         baseline=None if baseline is None else baseline.name,
         effects=_adjusted(effects),
@@ -145,12 +151,10 @@ def matrix(experiment: Experiment, found: Board, catalog: Catalog) -> Matrix:
     )
 
 
-def _effect(place: tuple[str, str, str], after: Mapping[int, Scored], before: Mapping[int, Scored]) -> Effect:
+def _effect(place: tuple[str, str, str], after: Mapping[int, Scored]) -> Effect:
     model, setting, target = place
     first = next(iter(after.values()))
     shared = [code for code in first.scores if all(code in one.scores for one in after.values())]
-    pairs = matched(before, after)
-    common = [code for code in shared if all(code in one.scores for one, _ in pairs.values())]
     return Effect(
         model=model,
         setting=setting,
@@ -161,16 +165,26 @@ def _effect(place: tuple[str, str, str], after: Mapping[int, Scored], before: Ma
         metrics=first.metrics,
         marks=tuple(dict.fromkeys(mark for one in after.values() for mark in one.marks)),
         higher_is_better=first.higher_is_better,
-        untrained=not any(one.seeded for one in after.values()),
         scores={code: mean(one.scores[code] for one in after.values()) for code in shared},
-        delta_by_seed={seed: two.over(common) - one.over(common) for seed, (one, two) in pairs.items()}
-        if common
-        else {},
-        deltas={
-            code: mean(two.scores[code] - one.scores[code] for one, two in pairs.values()) for code in common
-        }
-        if pairs
-        else {},
+        untrained=not any(one.seeded for one in after.values()),
+    )
+
+
+def _with_deltas(effect: Effect, pairs: Mapping[int, tuple[Scored, Scored]], catalog: Catalog) -> Effect:
+    common = [code for code in effect.languages if all(code in one.scores for one, _ in pairs.values())]
+    if not pairs or not common:
+        return effect
+    scores, unlike = differences(list(pairs.values()), common, catalog)
+    if not scores:
+        return replace(effect, reason=unlike)
+    return replace(
+        effect,
+        delta_by_seed={
+            seed: mean(two.values()) - mean(one.values())
+            for seed, (one, two) in zip(pairs, scores, strict=True)
+        },
+        deltas={code: mean(two[code] - one[code] for one, two in scores) for code in common},
+        unlike=unlike,
     )
 
 
@@ -186,11 +200,10 @@ def matched(before: Mapping[int, Scored], after: Mapping[int, Scored]) -> dict[i
 
 
 def _with_test(
-    effect: Effect, before: Mapping[int, Scored], after: Mapping[int, Scored], catalog: Catalog, draws: int
+    effect: Effect, pairs: Mapping[int, tuple[Scored, Scored]], catalog: Catalog, draws: int
 ) -> Effect:
     if not effect.deltas:
         return effect
-    pairs = matched(before, after)
     try:
         tested = paired_test(
             [one for one, _ in pairs.values()],

@@ -7,9 +7,11 @@ view and over the languages that the matrix counts.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from harness.registry import Catalog
 from harness.report.experiment.board import Board, Scored, main_records, mean
+from harness.report.experiment.items import differences
 from harness.report.experiment.layout import Experiment
 from harness.report.experiment.matrix import Matrix
 from harness.report.summary import task_tables
@@ -24,7 +26,8 @@ class MetricMean:
         score: Mean over languages and seeds, percent.
         by_seed: Seed to the mean over languages.
         languages: Over which, those that every seed has.
-        delta: Minus the baseline's over the same languages and the seeds of both, percent points; None where there is none.
+        delta: Minus the baseline's over the languages, items and seeds of both, percent points; None where there is none.
+        unlike: What a reader must know where both did not score the same items; else empty.
     """
 
     model: str
@@ -34,6 +37,7 @@ class MetricMean:
     by_seed: Mapping[int, float]
     languages: tuple[str, ...]
     delta: float | None
+    unlike: str = ""
 
     @property
     def score(self) -> float:
@@ -41,19 +45,17 @@ class MetricMean:
         return mean(self.by_seed.values())
 
 
-Table = Mapping[str, Mapping[str, float]]
+ByMetric = Mapping[str, Scored]
 
 
-def metric_means(
-    experiment: Experiment, scores: Board, found: Matrix, suites: Mapping[str, Suite]
-) -> list[MetricMean]:
+def metric_means(experiment: Experiment, scores: Board, found: Matrix, catalog: Catalog) -> list[MetricMean]:
     """In order of model, target, metric and setting."""
     listed = []
     for model in experiment.models:
         for target in scores.targets:
             tables = {
                 setting.name: {
-                    seed: _table(one, suites)
+                    seed: _by_metric(one, catalog.suites)
                     for seed, one in sorted(scores.at(model, setting.name, target).items())
                 }
                 for setting in experiment.settings
@@ -73,6 +75,7 @@ def metric_means(
                         by_seed,
                         {} if setting == found.baseline else before,
                         untrained,
+                        catalog,
                     )
                 )
                 is not None
@@ -85,51 +88,65 @@ def _untrained(found: Matrix, model: str, target: str) -> bool:
     return effect is not None and effect.untrained
 
 
-def _table(scored: Scored, suites: Mapping[str, Suite]) -> Table:
-    """Metric to language to percent."""
+def _by_metric(scored: Scored, suites: Mapping[str, Suite]) -> ByMetric:
+    """Metric of the main view to the target as scored by it alone."""
     records = main_records(scored.cell, next(iter(scored.records.values())).task)
     table = next(table for table in task_tables(records, suites) if table.main)
     view = table.first[0]
-    names = [metric for of_view, metric in table.columns if of_view == view]
-    return {
-        name: {code: cell.value for code, cell in table.scores(scored.scores, [name]).items()}
-        for name in names
-    }
+    found = {}
+    for name in (metric for of_view, metric in table.columns if of_view == view):
+        cells = table.scores(scored.scores, [name])
+        place = (table.encoding, view, name)
+        own = {
+            record.language: record
+            for record in records
+            if (record.encoding, record.view, record.metric) == place
+        }
+        values = {code: cell.value for code, cell in cells.items()}
+        if values:
+            found[name] = replace(scored, scores=values, metrics=(name,), records=own)
+    return found
 
 
 def _mean(
     place: tuple[str, str, str, str],
-    after: Mapping[int, Table],
-    before: Mapping[int, Table],
+    after: Mapping[int, ByMetric],
+    before: Mapping[int, ByMetric],
     untrained: bool,
+    catalog: Catalog,
 ) -> MetricMean | None:
     model, setting, target, metric = place
-    own = {seed: table[metric] for seed, table in after.items() if table.get(metric)}
+    own = {seed: table[metric] for seed, table in after.items() if metric in table}
     languages = _shared(list(own.values()))
     if not languages:
         return None
     any_seed = next(iter(before.values()), {}) if untrained else {}
-    pairs = {
-        seed: (held[metric], values)
-        for seed, values in own.items()
-        if (held := before.get(seed, any_seed)).get(metric)
-    }
-    common = _shared([one for pair in pairs.values() for one in pair])
-    delta = (
-        mean(mean(two[code] - one[code] for code in common) for one, two in pairs.values())
-        if common
-        else None
-    )
+    pairs = [
+        (held[metric], one) for seed, one in own.items() if metric in (held := before.get(seed, any_seed))
+    ]
+    delta, unlike = _delta(pairs, catalog)
     return MetricMean(
         model=model,
         setting=setting,
         target=target,
         metric=metric,
-        by_seed={seed: mean(values[code] for code in languages) for seed, values in own.items()},
+        by_seed={seed: one.over(languages) for seed, one in own.items()},
         languages=tuple(languages),
         delta=delta,
+        unlike=unlike,
     )
 
 
-def _shared(tables: Sequence[Mapping[str, float]]) -> list[str]:
-    return [code for code in tables[0] if all(code in table for table in tables)] if tables else []
+def _delta(pairs: Sequence[tuple[Scored, Scored]], catalog: Catalog) -> tuple[float | None, str]:
+    common = _shared([one for pair in pairs for one in pair])
+    if not common:
+        return None, ""
+    scores, unlike = differences(pairs, common, catalog)
+    if not scores:
+        return None, unlike
+    return mean(mean(two[code] - one[code] for code in common) for one, two in scores), unlike
+
+
+def _shared(scored: Sequence[Scored]) -> list[str]:
+    first = scored[0].scores if scored else {}
+    return [code for code in first if all(code in one.scores for one in scored)]

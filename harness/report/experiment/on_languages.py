@@ -53,6 +53,11 @@ def _languages(found: Findings, model: str, target: str) -> Iterable[Grid]:
         columns=["language", found.matrix.baseline or "baseline", *treated],
         rows=rows,
         folded=True,
+        notes=[
+            f"{target}, {setting}: {effect.unlike}"
+            for setting, effect in effects.items()
+            if effect and effect.unlike
+        ],
     )
 
 

@@ -45,7 +45,7 @@ def _grids(found: Findings) -> Iterable[Grid]:
             columns=["target", "metric", "model", "family", *settings],
             rows=rows,
             words=4,
-            notes=list(_gaps(found.metrics)),
+            notes=[*_gaps(found.metrics), *_unlike(found.metrics)],
         )
 
 
@@ -68,3 +68,10 @@ def _gaps(metrics: Iterable[MetricMean]) -> Iterable[str]:
                 for (languages, seeds), names in found.items()
             )
             yield f"{target}, {model}: not the same languages or seeds everywhere ({told})"
+
+
+def _unlike(metrics: Iterable[MetricMean]) -> Iterable[str]:
+    """Where a difference is not that of the scores, once for all metrics of a target."""
+    return dict.fromkeys(
+        f"{one.target}, {one.model}, {one.setting}: {one.unlike}" for one in metrics if one.unlike
+    )

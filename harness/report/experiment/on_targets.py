@@ -104,7 +104,7 @@ def _field(effect: Effect | None, highest: float) -> Text:
     if effect is None or not effect.by_seed:
         return Text(text="–")
     if effect.delta is None:
-        return Text(text="–", small=f"{number(effect.score)}{_spread(effect)}")
+        return Text(text="– (n)" if effect.reason else "–", small=f"{number(effect.score)}{_spread(effect)}")
     mark = "*" if effect.significant else "°" if effect.beyond_items else "" if effect.tested else " (n)"
     shade = (effect.gain or 0.0) / highest if highest else 0.0
     sd = "" if effect.delta_deviation is None else f", sd {effect.delta_deviation:.2f}"
@@ -159,6 +159,10 @@ def _notes(found: Findings, model: str, targets: list[str]) -> Iterable[str]:
                 marks.setdefault(f"not comparable with published scores: {mark}", []).append(target)
             if effect.reason:
                 yield f"(n) {target}, {effect.setting}: {effect.reason}"
+            if effect.unlike:
+                yield f"{target}, {effect.setting}: {effect.unlike}"
+            if effect.reason and effect.delta is None:
+                continue
             seeds = [seed for seed in effect.by_seed if seed not in effect.delta_by_seed]
             if seeds and effect.setting != found.matrix.baseline and found.matrix.baseline:
                 yield (

@@ -99,7 +99,7 @@ def _matrix(found: Findings, effect: Effect) -> Row:
         "p_seeds": effect.seeds_p,
         "p_seeds_holm": effect.adjusted_seeds_p,
         "significant": effect.significant if effect.seeds_p is not None else None,
-        "note": effect.reason,
+        "note": "; ".join(text for text in (effect.reason, effect.unlike) if text),
         "marks": "; ".join(effect.marks),
     }
 

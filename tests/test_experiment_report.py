@@ -976,6 +976,32 @@ def test_orders_are_compared_over_the_languages_and_seeds_of_all(folder: Folder,
     assert effect.baseline == pytest.approx(50.0)
 
 
+def test_orders_are_compared_over_the_items_of_all(folder: Folder, catalog: Catalog) -> None:
+    """One order left the easy half out, for it was learned; on the other half it is the better one."""
+    ids = [str(place) for place in range(80)]
+    lost = Path()
+    for order, answers in {
+        "baseline": first(40, n=80, ids=ids),
+        "a > b": first(50, n=80, ids=ids),
+        "b > a": first(20, n=40, ids=ids[40:]),
+    }.items():
+        if order != "baseline":
+            folder.setting(order, order=order)
+        lost = folder.cell(order, [answers])
+    found = find(folder.write(), catalog)
+    (effect,) = found.orders
+    assert effect.means == pytest.approx({"a > b": 25.0, "b > a": 50.0})
+    assert effect.best == "b > a"
+    assert effect.baseline == pytest.approx(0.0)
+    told = "enc, xnli, a + b: not the same items were scored (de: 40–80 items)"
+    assert f"- {told}; compared over the common ones" in markdown.render(found).replace("\\", "")
+    next(lost.rglob("*.parquet")).unlink()
+    found = find(folder.path, catalog)
+    assert found.orders[0].means == pytest.approx({"a > b": 62.5, "b > a": 50.0}), "as recorded, and marked"
+    text = markdown.render(found).replace("\\", "")
+    assert f"- {told}, so scores may differ by their items alone; over the common ones they cannot" in text
+
+
 def test_two_sequences_that_a_recipe_writes_out_are_one_group(folder: Folder, catalog: Catalog) -> None:
     import yaml
 
@@ -1084,6 +1110,35 @@ def test_candidates_are_compared_over_what_all_of_them_have(folder: Folder, cata
     assert "1 of 2 languages and 1 of 2 seeds" in text
     assert "- xnli: none is no candidate: no score" in text
     assert "| xnli | two | oracle: the reported scores themselves | 4 |" in text
+
+
+@pytest.mark.parametrize("split", ["test", "dev"])
+def test_candidates_are_compared_over_the_items_of_all(folder: Folder, catalog: Catalog, split: str) -> None:
+    """One left the easy half out, for it was learned: its recorded score is the lower one, on the rest it is better."""
+    ids = [str(place) for place in range(80)]
+    sides = {"whole": first(50, n=80, ids=ids), "part": first(20, n=40, ids=ids[40:])}
+    run = Path()
+    for setting, answers in {"baseline": first(40, n=80, ids=ids), **sides}.items():
+        scored = replace(answers, language="en", split=split)
+        run = folder.cell(setting, [scored, first(10)] if split == "dev" else [scored])
+    found = find(folder.write(), catalog)
+    (choice,) = found.choices
+    assert choice.effect.setting == "part"
+    assert (choice.dev if split == "dev" else choice.oracle_score) == pytest.approx(50.0)
+    told = "xnli: not the same items were scored (en: 40–80 items)"
+    on = "xnli: on English dev not the same items were scored (en: 40–80 items)"
+    told = f"{on if split == 'dev' else told}; compared over the common ones"
+    assert f"- {told}" in markdown.render(found).replace("\\", "")
+    next(run.rglob(f"*.{split}/**/en.parquet")).unlink()
+    found = find(folder.path, catalog)
+    (choice,) = found.choices
+    text = markdown.render(found).replace("\\", "")
+    if split == "test":
+        assert choice.effect.setting == "whole", "as recorded, and marked"
+        assert "so scores may differ by their items alone; over the common ones they cannot be had" in text
+    else:
+        assert choice.is_oracle
+        assert "oracle, because on English dev not the same items were scored (en: 40–80 items)" in text
 
 
 def test_dev_is_compared_over_the_seeds_of_all(folder: Folder, catalog: Catalog) -> None:

@@ -76,13 +76,13 @@ class Board:
     Attributes:
         targets: In the order of the recipe where it names tasks, else in that of the suite.
         scored: ``(model, setting, target)`` to seed to score.
-        dev: Likewise the score on the English dev split, percent, where one was kept that is not the test set.
+        dev: Likewise the target on the dev split, where English was scored on one that is not the test set.
         dev_is_test: Targets whose English dev set has the same rows as their English test set.
     """
 
     targets: Sequence[str]
     scored: Mapping[Place, Mapping[int, Scored]]
-    dev: Mapping[Place, Mapping[int, float]]
+    dev: Mapping[Place, Mapping[int, Scored]]
     dev_is_test: frozenset[str] = frozenset()
 
     def at(self, model: str, setting: str, target: str) -> Mapping[int, Scored]:
@@ -111,7 +111,7 @@ def board(experiment: Experiment, suites: Mapping[str, Suite]) -> Board:
     held_out = _with_split_of_record(experiment)
     same = _dev_is_test(experiment)
     scored: dict[Place, dict[int, Scored]] = {}
-    dev: dict[Place, dict[int, float]] = {}
+    dev: dict[Place, dict[int, Scored]] = {}
     for cell in experiment.cells:
         main = [record for record in cell.records if record.split != DEV or record.task not in held_out]
         for found, records in _targets(main, suites):
@@ -122,10 +122,10 @@ def board(experiment: Experiment, suites: Mapping[str, Suite]) -> Board:
             for record in cell.records
             if record.split == DEV and record.task in held_out and record.task not in same
         ]
-        for found, _ in _targets(chosen, suites):
+        for found, records in _targets(chosen, suites):
             if ENGLISH in found.scores:
                 place = (cell.model, cell.setting, found.task)
-                dev.setdefault(place, {})[cell.seed] = found.scores[ENGLISH].value
+                dev.setdefault(place, {})[cell.seed] = _scored(found, records, cell)
     return Board(
         targets=_ordered(experiment, suites, scored), scored=scored, dev=dev, dev_is_test=frozenset(same)
     )

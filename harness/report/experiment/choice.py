@@ -1,6 +1,7 @@
 """The best intermediate training per target, chosen on English dev where there is one. Knows scores; no output.
 
-Candidates are compared over the languages and seeds that all of them have, so that none wins by having the easier ones.
+Candidates are compared over the languages, seeds and items that all of them have, so that none wins by having the easier
+ones.
 """
 
 from __future__ import annotations
@@ -8,10 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from harness.errors import HarnessError
 from harness.paired import SAME
+from harness.registry import Catalog
 from harness.report.experiment.board import Board, Scored, mean
+from harness.report.experiment.items import apiece, common_scores, compared, unlike_items
 from harness.report.experiment.layout import Experiment
 from harness.report.experiment.matrix import Effect, Matrix
+from harness.report.transfer import ENGLISH
 
 ENGLISH_DEV = "English dev"
 ORACLE = "oracle: the reported scores themselves"
@@ -29,8 +34,10 @@ class Choice:
         left_out: Settings that could not be compared, with the reason.
         ties: Other candidates whose number is the chosen one's.
         seeds: Over which candidates were compared; ``languages`` likewise, for an oracle.
-        oracle: What an oracle chooses; ``oracle_score`` its score over these languages and seeds, percent.
+        oracle: What an oracle chooses; ``oracle_score`` its score over these languages and seeds, percent, and over the items
+            that all candidates scored.
         why_oracle: Why English dev did not choose; empty where it did.
+        unlike: What a reader must know where candidates did not score the same items of what chose; else empty.
     """
 
     model: str
@@ -46,6 +53,7 @@ class Choice:
     oracle: Effect
     oracle_score: float
     why_oracle: str = ""
+    unlike: str = ""
 
     @property
     def is_oracle(self) -> bool:
@@ -53,7 +61,7 @@ class Choice:
         return self.chosen_on == ORACLE
 
 
-def choices(experiment: Experiment, scores: Board, found: Matrix) -> list[Choice]:
+def choices(experiment: Experiment, scores: Board, found: Matrix, catalog: Catalog) -> list[Choice]:
     """One choice per model and target; the first in the recipe wins among equals.
 
     English dev chooses only where every candidate was scored on it in a seed of all, otherwise the choice would be among
@@ -63,11 +71,14 @@ def choices(experiment: Experiment, scores: Board, found: Matrix) -> list[Choice
         choice
         for model in experiment.models
         for target in scores.targets
-        if (choice := _choice(experiment, scores, found, model, target)) is not None
+        if (choice := _choice(experiment, scores, found, (model, target), catalog)) is not None
     ]
 
 
-def _choice(experiment: Experiment, scores: Board, found: Matrix, model: str, target: str) -> Choice | None:
+def _choice(
+    experiment: Experiment, scores: Board, found: Matrix, place: tuple[str, str], catalog: Catalog
+) -> Choice | None:
+    model, target = place
     left_out: dict[str, str] = {}
     there: dict[str, Mapping[int, Scored]] = {}
     for setting in experiment.treated:
@@ -84,9 +95,9 @@ def _choice(experiment: Experiment, scores: Board, found: Matrix, model: str, ta
         return None
     effects = {name: effect for name in there if (effect := found.at(model, name, target)) is not None}
     sign = 1 if next(iter(effects.values())).higher_is_better else -1
-    reported = {name: mean(there[name][seed].over(languages) for seed in seeds) for name in there}
+    reported, unlike = _reported(there, seeds, languages, catalog)
     oracle, oracle_ties = _best(reported, sign)
-    dev, why = _dev(scores, model, target, list(there))
+    dev, why = _dev(scores, (model, target), list(there), catalog)
     best, ties = _best(dev, sign) if dev else (oracle, oracle_ties)
     return Choice(
         model=model,
@@ -101,7 +112,8 @@ def _choice(experiment: Experiment, scores: Board, found: Matrix, model: str, ta
         languages=languages,
         oracle=effects[oracle],
         oracle_score=reported[oracle],
-        why_oracle=why,
+        why_oracle="" if dev else why,
+        unlike="; ".join(text for text in (unlike, why if dev else "") if text),
     )
 
 
@@ -118,8 +130,27 @@ def _common(there: Mapping[str, Mapping[int, Scored]]) -> tuple[tuple[int, ...],
     return seeds, languages
 
 
-def _dev(scores: Board, model: str, target: str, candidates: Sequence[str]) -> tuple[dict[str, float], str]:
-    """The candidates' means on English dev over the seeds that all have; empty with the reason where one lacks it."""
+def _reported(
+    there: Mapping[str, Mapping[int, Scored]],
+    seeds: Sequence[int],
+    languages: Sequence[str],
+    catalog: Catalog,
+) -> tuple[dict[str, float], str]:
+    """The candidates' means over what all have, and what must be known of their items."""
+    scored = [by_seed[seed] for by_seed in there.values() for seed in seeds]
+    common, unlike = compared(scored, languages, catalog)
+    by_candidate = apiece(there, [mean(one.values()) for one in common])
+    return {name: mean(values) for name, values in by_candidate.items()}, unlike
+
+
+def _dev(
+    scores: Board, place: tuple[str, str], candidates: Sequence[str], catalog: Catalog
+) -> tuple[dict[str, float], str]:
+    """The candidates' means on English dev over the seeds and items that all have, and what must be known of the items.
+
+    Empty with the reason where that cannot be had.
+    """
+    model, target = place
     if target in scores.dev_is_test:
         return {}, "its English dev set is the test set"
     by_setting = {name: scores.dev.get((model, name, target), {}) for name in candidates}
@@ -130,7 +161,15 @@ def _dev(scores: Board, model: str, target: str, candidates: Sequence[str]) -> t
     seeds = set.intersection(*(set(by_seed) for by_seed in by_setting.values()))
     if not seeds:
         return {}, "no seed has English dev of all candidates"
-    return {name: mean(by_seed[seed] for seed in sorted(seeds)) for name, by_seed in by_setting.items()}, ""
+    scored = [by_seed[seed] for by_seed in by_setting.values() for seed in sorted(seeds)]
+    unlike = unlike_items(scored, [ENGLISH])
+    try:
+        common = common_scores(scored, [ENGLISH], catalog)
+    except HarnessError as error:
+        return {}, f"on English dev {unlike}, and the common ones cannot be had: {error}"
+    told = f"on English dev {unlike}; compared over the common ones" if unlike else ""
+    by_candidate = apiece(by_setting, [one[ENGLISH] for one in common])
+    return {name: mean(values) for name, values in by_candidate.items()}, told
 
 
 def _best(values: Mapping[str, float], sign: int) -> tuple[str, tuple[str, ...]]:

@@ -72,7 +72,7 @@ def find(folder: Path, catalog: Catalog, baselines: Iterable[Mapping[str, Any]] 
     named = [str(name) for name in experiment.recipe.get("baselines") or ()]
     known = [catalog.baselines[name] for name in named if name in catalog.baselines]
     published = published_values(published_scores(known) if baselines is None else baselines)
-    chosen = choices(experiment, scores, effects)
+    chosen = choices(experiment, scores, effects, catalog)
     return Findings(
         experiment=experiment,
         board=scores,
@@ -80,7 +80,7 @@ def find(folder: Path, catalog: Catalog, baselines: Iterable[Mapping[str, Any]] 
         kinds=kind_gains(effects, scores.targets),
         forgotten=forgetting(experiment),
         curves=size_curves(experiment, effects, scores.targets),
-        orders=order_effects(experiment, scores),
+        orders=order_effects(experiment, scores, catalog),
         choices=chosen,
         phases=phases(experiment),
         published=beside(experiment, scores, published, catalog.suites),

@@ -107,6 +107,17 @@ def compared(
     return found, f"{unlike}; compared over the common ones" if unlike else ""
 
 
+def apiece(names: Iterable[str], values: Sequence[float]) -> dict[str, Sequence[float]]:
+    """Values that stand name by name, as many for each.
+
+    >>> apiece("ab", [1.0, 2.0, 3.0, 4.0])
+    {'a': [1.0, 2.0], 'b': [3.0, 4.0]}
+    """
+    listed = list(names)
+    each = len(values) // len(listed)
+    return {name: values[each * place : each * (place + 1)] for place, name in enumerate(listed)}
+
+
 def _common(scored: Sequence[Scored], language: str, catalog: Catalog) -> list[float]:
     if not _unlike([one.records[language] for one in scored]):
         return [one.scores[language] for one in scored]

@@ -127,6 +127,11 @@ def order_section(found: Findings) -> Section:
             columns=[*columns, "sd of orders", "sd of seeds", "sd of orders beyond seeds", "baseline"],
             rows=rows,
             words=5,
+            notes=[
+                f"{effect.model}, {effect.target}, {effect.group}: {effect.unlike}"
+                for effect in found.orders
+                if effect.unlike
+            ],
         )
     ]
     if rows:

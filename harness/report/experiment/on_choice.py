@@ -83,6 +83,8 @@ def _notes(choice: Choice) -> Iterable[str]:
             f"{choice.target}: compared over what all candidates have, {len(choice.languages)} of {most} languages and "
             f"{len(choice.seeds)} of {seeds} seeds; score and difference are the matrix's"
         )
+    if choice.unlike:
+        yield f"{choice.target}: {choice.unlike}"
     if choice.ties:
         yield f"{choice.target}: as good as {choice.effect.setting}: {joined(choice.ties)}"
     for name, reason in choice.left_out.items():

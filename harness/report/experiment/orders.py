@@ -11,7 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.paired import SAME
-from harness.report.experiment.board import Board, mean
+from harness.registry import Catalog
+from harness.report.experiment.board import Board, Scored, mean
+from harness.report.experiment.items import apiece, compared
 from harness.report.experiment.layout import Experiment, Setting
 
 AXIS = "order"
@@ -23,9 +25,10 @@ class OrderEffect:
 
     Attributes:
         group: The tasks, and what else the settings have in common.
-        by_order: Order to score by seed, percent, in order of the recipe; all orders over the same languages and seeds.
+        by_order: Order to score by seed, percent, in order of the recipe; all orders over the same languages, seeds and items.
         languages: Which all orders have; ``left_out`` settings of the group without any score.
-        baseline: Score without intermediate training over these languages, percent; None where there is none.
+        baseline: Score without intermediate training over these languages and items, percent; None where there is none.
+        unlike: What a reader must know where not the same items were scored; else empty.
     """
 
     model: str
@@ -36,6 +39,7 @@ class OrderEffect:
     languages: tuple[str, ...]
     left_out: tuple[str, ...]
     baseline: float | None
+    unlike: str = ""
 
     @property
     def means(self) -> dict[str, float]:
@@ -93,10 +97,10 @@ class OrderEffect:
         return min(len(scores) for scores in self.by_order.values())
 
 
-def order_effects(experiment: Experiment, scores: Board) -> list[OrderEffect]:
+def order_effects(experiment: Experiment, scores: Board, catalog: Catalog) -> list[OrderEffect]:
     """One entry per model, set of tasks with two orders or more, and target.
 
-    Orders are compared over the languages and seeds that all of them have.
+    Orders are compared over the languages, seeds and items that all of them have, the items also of the baseline.
     """
     groups: dict[str, list[Setting]] = {}
     for setting in experiment.settings:
@@ -107,12 +111,16 @@ def order_effects(experiment: Experiment, scores: Board) -> list[OrderEffect]:
         for model in experiment.models
         for group, settings in groups.items()
         for target in scores.targets
-        if (effect := _effect(experiment, scores, (model, group, target), settings)) is not None
+        if (effect := _effect(experiment, scores, (model, group, target), settings, catalog)) is not None
     ]
 
 
 def _effect(
-    experiment: Experiment, scores: Board, place: tuple[str, str, str], settings: Sequence[Setting]
+    experiment: Experiment,
+    scores: Board,
+    place: tuple[str, str, str],
+    settings: Sequence[Setting],
+    catalog: Catalog,
 ) -> OrderEffect | None:
     model, group, target = place
     all_orders = {setting.axes[AXIS]: scores.at(model, setting.name, target) for setting in settings}
@@ -122,25 +130,31 @@ def _effect(
     first = next(iter(there.values()))
     seeds = [seed for seed in sorted(first) if all(seed in by_seed for by_seed in there.values())]
     scored = [by_seed[seed] for by_seed in there.values() for seed in seeds]
-    languages = (
-        [code for code in scored[0].scores if all(code in one.scores for one in scored)] if scored else []
-    )
+    languages = _languages(scored)
     if not languages:
         return None
     before = scores.at(model, experiment.baseline.name, target) if experiment.baseline else {}
     comparable = [one for one in before.values() if set(languages) <= set(one.scores)]
+    common, unlike = compared([*scored, *comparable], languages, catalog)
+    means = [mean(one.values()) for one in common]
+    by_order = apiece(there, means[: len(scored)])
     return OrderEffect(
         model=model,
         group=group,
         target=target,
         higher_is_better=scored[0].higher_is_better,
-        by_order={
-            order: {seed: by_seed[seed].over(languages) for seed in seeds} for order, by_seed in there.items()
-        },
+        by_order={order: dict(zip(seeds, values, strict=True)) for order, values in by_order.items()},
         languages=tuple(languages),
         left_out=tuple(order for order in all_orders if order not in there),
-        baseline=mean(one.over(languages) for one in comparable) if comparable else None,
+        baseline=mean(means[len(scored) :]) if comparable else None,
+        unlike=unlike,
     )
+
+
+def _languages(scored: Sequence[Scored]) -> list[str]:
+    """Which all of them have."""
+    first = scored[0].scores if scored else {}
+    return [code for code in first if all(code in one.scores for one in scored)]
 
 
 def _group(setting: Setting) -> str:

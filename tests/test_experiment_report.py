@@ -916,6 +916,67 @@ def test_without_counts_the_sizes_as_written_are_the_axis(folder: Folder, catalo
     assert as_number("0") is None
 
 
+def _two_sizes(folder: Folder, rights: Mapping[str, Mapping[int, int]]) -> None:
+    """Setting to seed to right answers in German; 10 % and 100 % of a training set."""
+    for label, examples in (("10%", 100), ("100%", 1000)):
+        folder.setting(f"mnli {label}", size=label)
+        for seed, right in rights[label].items():
+            lineage = [_phase("mnli", [], courses=[{"task": "mnli", "examples": examples}])]
+            folder.cell(f"mnli {label}", [first(right)], seed=seed, lineage=lineage)
+    for seed, right in rights.get("baseline", {}).items():
+        folder.cell("baseline", [first(right)], seed=seed)
+
+
+def test_sizes_are_compared_over_the_seeds_of_all(folder: Folder, catalog: Catalog) -> None:
+    """Each seed gains 5 points from ten times the data; seed 1 is 20 points better and lacks the larger size."""
+    rights = {"baseline": {0: 16, 1: 24, 2: 1}, "10%": {0: 18, 1: 26}, "100%": {0: 20}}
+    _two_sizes(folder, rights)
+    found = find(folder.write(), catalog)
+    german = next(curve for curve in found.curves if curve.of == "de")
+    assert german.scores == pytest.approx((45.0, 50.0))
+    assert german.baseline == pytest.approx(40.0)
+    assert german.fit is not None
+    assert german.fit.per_tenfold == pytest.approx(5.0)
+    told = "over seed 0, which all sizes and the baseline have; left out: seeds 1, 2"
+    assert f"- {told}" in markdown.render(found)
+
+
+def test_a_baseline_without_the_seeds_of_the_sizes_is_left_out(folder: Folder, catalog: Catalog) -> None:
+    _two_sizes(folder, {"baseline": {5: 16}, "10%": {0: 18, 1: 26}, "100%": {0: 20, 1: 30}})
+    found = find(folder.write(), catalog)
+    german = next(curve for curve in found.curves if curve.of == "de")
+    assert german.scores == pytest.approx((55.0, 62.5))
+    assert german.baseline is None
+    assert "over seeds 0, 1, which all sizes have; the baseline has none of them; left out: seed 5" in (
+        markdown.render(found)
+    )
+
+
+def test_sizes_without_a_common_seed_are_no_curve_and_it_is_told(folder: Folder, catalog: Catalog) -> None:
+    _two_sizes(folder, {"baseline": {0: 16}, "10%": {0: 18}, "100%": {1: 20}})
+    found = find(folder.write(), catalog)
+    assert [curve.scores for curve in found.curves] == [()]
+    assert tidy(found)["sizes"] == []
+    assert "- no curve: the sizes have no seed and language in common" in markdown.render(found)
+
+
+def test_sizes_are_compared_over_the_items_of_all(folder: Folder, catalog: Catalog) -> None:
+    ids = [str(place) for place in range(80)]
+    folder.cell("baseline", [first(40, n=80, ids=ids)])
+    for label, answers in (
+        ("0.1", first(50, n=80, ids=ids)),
+        ("1.0", first(20, n=40, ids=ids[40:])),
+    ):
+        folder.setting(label, size=label)
+        folder.cell(label, [answers])
+    found = find(folder.write(), catalog)
+    for curve in found.curves:
+        assert curve.scores == pytest.approx((25.0, 50.0))
+        assert curve.baseline == pytest.approx(0.0)
+    told = "- not the same items were scored (de: 40–80 items); compared over the common ones"
+    assert told in markdown.render(found)
+
+
 @given(
     st.floats(-50, 50),
     st.floats(-20, 20),

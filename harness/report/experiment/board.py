@@ -90,6 +90,12 @@ class Board:
         return self.scored.get((model, setting, target), {})
 
 
+def shared_languages(scored: Iterable[Scored]) -> list[str]:
+    """The languages that all have, in the order of the first; none of nothing."""
+    first, *others = [one.scores for one in scored] or [{}]
+    return [code for code in first if all(code in other for other in others)]
+
+
 def mean(values: Iterable[float]) -> float:
     """The plain mean; of nothing, ``nan``."""
     found = list(values)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from harness.errors import HarnessError
 from harness.paired import SAME
 from harness.registry import Catalog
-from harness.report.experiment.board import Board, Scored, mean
+from harness.report.experiment.board import Board, Scored, mean, shared_languages
 from harness.report.experiment.items import apiece, common_scores, compared, unlike_items
 from harness.report.experiment.layout import Experiment
 from harness.report.experiment.matrix import Effect, Matrix
@@ -121,13 +121,8 @@ def _common(there: Mapping[str, Mapping[int, Scored]]) -> tuple[tuple[int, ...],
     """Seeds, then languages, that all candidates have."""
     first = next(iter(there.values()))
     seeds = tuple(seed for seed in sorted(first) if all(seed in by_seed for by_seed in there.values()))
-    scored = [by_seed[seed] for by_seed in there.values() for seed in seeds]
-    languages = (
-        tuple(code for code in scored[0].scores if all(code in one.scores for one in scored))
-        if scored
-        else ()
-    )
-    return seeds, languages
+    scored = (by_seed[seed] for by_seed in there.values() for seed in seeds)
+    return seeds, tuple(shared_languages(scored))
 
 
 def _reported(

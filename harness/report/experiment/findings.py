@@ -79,7 +79,7 @@ def find(folder: Path, catalog: Catalog, baselines: Iterable[Mapping[str, Any]] 
         matrix=effects,
         kinds=kind_gains(effects, scores.targets),
         forgotten=forgetting(experiment),
-        curves=size_curves(experiment, effects, scores.targets),
+        curves=size_curves(experiment, scores, catalog),
         orders=order_effects(experiment, scores, catalog),
         choices=chosen,
         phases=phases(experiment),

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from harness.errors import HarnessError
 from harness.paired import DRAWS, holm
 from harness.registry import Catalog
-from harness.report.experiment.board import Board, Scored, deviation, mean
+from harness.report.experiment.board import Board, Scored, deviation, mean, shared_languages
 from harness.report.experiment.items import differences
 from harness.report.experiment.layout import Experiment
 from harness.report.experiment.overseeds import p_over_seeds
@@ -154,7 +154,7 @@ def matrix(experiment: Experiment, found: Board, catalog: Catalog) -> Matrix:
 def _effect(place: tuple[str, str, str], after: Mapping[int, Scored]) -> Effect:
     model, setting, target = place
     first = next(iter(after.values()))
-    shared = [code for code in first.scores if all(code in one.scores for one in after.values())]
+    shared = shared_languages(after.values())
     return Effect(
         model=model,
         setting=setting,

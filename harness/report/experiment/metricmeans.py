@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from harness.registry import Catalog
-from harness.report.experiment.board import Board, Scored, main_records, mean
+from harness.report.experiment.board import Board, Scored, main_records, mean, shared_languages
 from harness.report.experiment.items import differences
 from harness.report.experiment.layout import Experiment
 from harness.report.experiment.matrix import Matrix
@@ -117,7 +117,7 @@ def _mean(
 ) -> MetricMean | None:
     model, setting, target, metric = place
     own = {seed: table[metric] for seed, table in after.items() if metric in table}
-    languages = _shared(list(own.values()))
+    languages = shared_languages(own.values())
     if not languages:
         return None
     any_seed = next(iter(before.values()), {}) if untrained else {}
@@ -138,15 +138,10 @@ def _mean(
 
 
 def _delta(pairs: Sequence[tuple[Scored, Scored]], catalog: Catalog) -> tuple[float | None, str]:
-    common = _shared([one for pair in pairs for one in pair])
+    common = shared_languages([one for pair in pairs for one in pair])
     if not common:
         return None, ""
     scores, unlike = differences(pairs, common, catalog)
     if not scores:
         return None, unlike
     return mean(mean(two[code] - one[code] for code in common) for one, two in scores), unlike
-
-
-def _shared(scored: Sequence[Scored]) -> list[str]:
-    first = scored[0].scores if scored else {}
-    return [code for code in first if all(code in one.scores for one in scored)]

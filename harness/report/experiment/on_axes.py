@@ -107,6 +107,7 @@ def _fits(title: str, curves: list[Curve]) -> Grid:
         rows=rows,
         words=2,
         folded=len(rows) > 12,
+        notes=first.notes,
     )
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from harness.paired import SAME
 from harness.registry import Catalog
-from harness.report.experiment.board import Board, Scored, mean
+from harness.report.experiment.board import Board, mean, shared_languages
 from harness.report.experiment.items import apiece, compared
 from harness.report.experiment.layout import Experiment, Setting
 
@@ -130,7 +130,7 @@ def _effect(
     first = next(iter(there.values()))
     seeds = [seed for seed in sorted(first) if all(seed in by_seed for by_seed in there.values())]
     scored = [by_seed[seed] for by_seed in there.values() for seed in seeds]
-    languages = _languages(scored)
+    languages = shared_languages(scored)
     if not languages:
         return None
     before = scores.at(model, experiment.baseline.name, target) if experiment.baseline else {}
@@ -149,12 +149,6 @@ def _effect(
         baseline=mean(means[len(scored) :]) if comparable else None,
         unlike=unlike,
     )
-
-
-def _languages(scored: Sequence[Scored]) -> list[str]:
-    """Which all of them have."""
-    first = scored[0].scores if scored else {}
-    return [code for code in first if all(code in one.scores for one in scored)]
 
 
 def _group(setting: Setting) -> str:

@@ -1,17 +1,22 @@
-"""Score against the size of the intermediate training set: curves and their fits. Knows effects; draws nothing."""
+"""Score against the size of the intermediate training set: curves and their fits. Knows scores; draws nothing.
+
+Sizes and the baseline are compared over the languages, seeds and items that all of them have.
+"""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from harness.report.experiment.board import mean
+from harness.registry import Catalog
+from harness.report.experiment.board import Board, Scored, mean, shared_languages
+from harness.report.experiment.items import compared
 from harness.report.experiment.kinds import LOW_RESOURCE, low_resource
 from harness.report.experiment.layout import Experiment, Setting
-from harness.report.experiment.matrix import Effect, Matrix
+from harness.report.experiment.matrix import matched
 from harness.report.transfer import ENGLISH
 
 AXIS = "size"
@@ -55,6 +60,8 @@ class Curve:
         labels: The sizes as the recipe has them, in order; ``sizes`` as numbers, ``scores`` means over seeds, percent.
         baseline: Score without intermediate training, percent; None where there is none.
         fit: None with fewer than two sizes.
+        notes: Which seeds were left out, and whether not the same items were scored. Where the sizes have no seed and
+            language in common this is all there is, and no point.
     """
 
     model: str
@@ -67,6 +74,7 @@ class Curve:
     scores: tuple[float, ...]
     baseline: float | None
     fit: Fit | None
+    notes: tuple[str, ...] = ()
 
     @property
     def is_mean(self) -> bool:
@@ -94,7 +102,7 @@ def fit_of(sizes: Sequence[float], scores: Sequence[float]) -> Fit | None:
     return Fit(a=a, b=b, r_squared=1 - left / total if informative else None, sizes=len(set(logs)))
 
 
-def size_curves(experiment: Experiment, found: Matrix, targets: Sequence[str]) -> list[Curve]:
+def size_curves(experiment: Experiment, scores: Board, catalog: Catalog) -> list[Curve]:
     """All curves: per model, group of settings that differ in size only, and target, first means and then languages."""
     groups: dict[str, list[Setting]] = {}
     for setting in experiment.settings:
@@ -104,8 +112,9 @@ def size_curves(experiment: Experiment, found: Matrix, targets: Sequence[str]) -
         curve
         for model in experiment.models
         for name, settings in groups.items()
-        for target in targets
-        for curve in _curves(experiment, found, model, name, settings, target)
+        for target in scores.targets
+        if (points := _points(experiment, scores, model, settings, target)) is not None
+        for curve in _curves(points, (model, name, target), catalog)
     ]
 
 
@@ -115,45 +124,129 @@ def _rest(setting: Setting) -> str:
     return ", ".join(others)
 
 
-def _curves(
-    experiment: Experiment, found: Matrix, model: str, name: str, settings: Sequence[Setting], target: str
-) -> Iterable[Curve]:
-    effects = {
-        setting.name: effect
-        for setting in settings
-        if (effect := found.at(model, setting.name, target)) is not None
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Points:
+    """The sizes of one curve in order.
+
+    Attributes:
+        labels: As the recipe has them; ``sizes`` as numbers in ``unit``; ``scored`` by seed.
+        before: The baseline by seed, as it stands for the seeds of the first size.
+        left_out: Seeds of the baseline beside these.
+    """
+
+    unit: str
+    labels: tuple[str, ...]
+    sizes: tuple[float, ...]
+    scored: Sequence[Mapping[int, Scored]]
+    before: Mapping[int, Scored]
+    left_out: frozenset[int]
+
+    def seeds(self) -> tuple[list[int], list[int]]:
+        """Which all sizes have, and of them those that the baseline has."""
+        shared = [seed for seed in sorted(self.scored[0]) if all(seed in one for one in self.scored)]
+        return shared, [seed for seed in shared if seed in self.before]
+
+
+def _points(
+    experiment: Experiment, scores: Board, model: str, settings: Sequence[Setting], target: str
+) -> _Points | None:
+    there = {
+        setting.name: by_seed for setting in settings if (by_seed := scores.at(model, setting.name, target))
     }
-    points = {setting.name: setting.axes[AXIS] for setting in settings if setting.name in effects}
-    examples = {setting: _examples(experiment, model, setting) for setting in points}
+    labels = {setting.name: setting.axes[AXIS] for setting in settings if setting.name in there}
+    examples = {setting: _examples(experiment, model, setting) for setting in there}
     known = all(examples.values())
-    sizes = {setting: examples[setting] if known else as_number(points[setting]) for setting in points}
-    order = sorted((setting for setting in points if sizes[setting]), key=lambda setting: sizes[setting] or 0)
+    numbers = {setting: examples[setting] if known else as_number(labels[setting]) for setting in there}
+    sizes = {setting: size for setting, size in numbers.items() if size}
+    order = sorted(sizes, key=lambda setting: sizes[setting])
     if not order:
+        return None
+    before = scores.at(model, experiment.baseline.name, target) if experiment.baseline else {}
+    pairs = matched(before, there[order[0]])
+    trained = {seed for seed, one in before.items() if one.trained}
+    return _Points(
+        unit="examples" if known else "size as written",
+        labels=tuple(labels[setting] for setting in order),
+        sizes=tuple(sizes[setting] for setting in order),
+        scored=[there[setting] for setting in order],
+        before={seed: one for seed, (one, _) in pairs.items()},
+        left_out=frozenset(trained - set(pairs)),
+    )
+
+
+def _curves(points: _Points, place: tuple[str, str, str], catalog: Catalog) -> Iterable[Curve]:
+    shared, held = points.seeds()
+    seeds = held or shared
+    scored = [one[seed] for one in points.scored for seed in seeds]
+    codes = shared_languages(scored)
+    nothing = _no_curve(points, place)
+    if not codes:
+        yield nothing
         return
-    before = found.at(model, found.baseline, target) if found.baseline else None
-    for of, codes in _lines([effects[setting] for setting in order]):
-        scores = [mean(effects[setting].scores[code] for code in codes) for setting in order]
-        numbers = [float(sizes[setting] or 0) for setting in order]
-        comparable = before is not None and all(code in before.scores for code in codes)
-        yield Curve(
-            model=model,
-            name=name,
-            target=target,
+    common, unlike = compared([*scored, *(points.before[seed] for seed in held)], codes, catalog)
+    starts = range(0, len(scored), len(seeds))
+    sizes = [_over_seeds(common[start : start + len(seeds)]) for start in starts]
+    before = _over_seeds(common[len(scored) :])
+    notes = tuple(text for text in (_seeds_note(points, seeds), unlike) if text)
+    for of, members in _lines(codes):
+        scores = tuple(mean(one[code] for code in members) for one in sizes)
+        comparable = all(code in before for code in members)
+        yield replace(
+            nothing,
             of=of,
-            unit="examples" if known else "size as written",
-            labels=tuple(points[setting] for setting in order),
-            sizes=tuple(numbers),
-            scores=tuple(scores),
-            baseline=mean(before.scores[code] for code in codes) if before and comparable else None,
-            fit=fit_of(numbers, scores),
+            labels=points.labels,
+            sizes=points.sizes,
+            scores=scores,
+            baseline=mean(before[code] for code in members) if comparable else None,
+            fit=fit_of(points.sizes, scores),
+            notes=notes,
         )
 
 
-def _lines(effects: Sequence[Effect]) -> Iterable[tuple[str, list[str]]]:
-    """Names and languages of the means, then of each language, over the languages that every size has."""
-    shared = [code for code in effects[0].scores if all(code in effect.scores for effect in effects)]
+def _no_curve(points: _Points, place: tuple[str, str, str]) -> Curve:
+    model, name, target = place
+    return Curve(
+        model=model,
+        name=name,
+        target=target,
+        of=ALL,
+        unit=points.unit,
+        labels=(),
+        sizes=(),
+        scores=(),
+        baseline=None,
+        fit=None,
+        notes=("no curve: the sizes have no seed and language in common",),
+    )
+
+
+def _over_seeds(scores: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The mean over seeds of each language that all have."""
+    first = scores[0] if scores else {}
+    return {code: mean(one[code] for one in scores) for code in first if all(code in one for one in scores)}
+
+
+def _seeds_note(points: _Points, seeds: Sequence[int]) -> str:
+    """Which seeds are meant, where others were scored too; else empty."""
+    _, held = points.seeds()
+    every = {seed for one in points.scored for seed in one} | points.left_out
+    others = sorted(every - set(seeds))
+    if not others:
+        return ""
+    baseline = bool(points.before) or bool(points.left_out)
+    who = "all sizes and the baseline have" if held else "all sizes have"
+    lacking = "; the baseline has none of them" if baseline and not held else ""
+    return f"over {_told(seeds)}, which {who}{lacking}; left out: {_told(others)}"
+
+
+def _told(seeds: Sequence[int]) -> str:
+    return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+
+
+def _lines(shared: Sequence[str]) -> Iterable[tuple[str, Sequence[str]]]:
+    """Names and languages of the means, then of each language."""
     others = [code for code in shared if code != ENGLISH]
-    means: Mapping[str, list[str]] = {
+    means: Mapping[str, Sequence[str]] = {
         ALL: shared,
         HIGH: [code for code in others if low_resource(code) is False],
         LOW: [code for code in others if low_resource(code)],

@@ -43,7 +43,7 @@ def unlike_items(scored: Sequence[Scored], languages: Iterable[str]) -> str:
         if _unlike(records):
             least, most = min(record.n for record in records), max(record.n for record in records)
             told.append(f"{language}: {least}–{most} items" if least < most else f"{language}: {most} each")
-    more = [f"{len(told) - _TOLD} more languages"] if len(told) > _TOLD else []
+    more = [f"and {len(told) - _TOLD} more"] if len(told) > _TOLD else []
     return f"not the same items were scored ({', '.join([*told[:_TOLD], *more])})" if told else ""
 
 

@@ -237,6 +237,7 @@ class Unit:
         protocol: Name of the protocol.
         checkpoint: The model; ``phase`` the training that makes the one that answers, where it does not carry the head.
         order: For each label the number of the output of a head that the checkpoint carries.
+        aside: Whether the checkpoint carries a head that fits and the user wants a new one.
         without: Ids of examples that are left out because they were learned.
         learned: What the model learned before that could not be looked up, as caveats.
         max_length: Tokens at most.
@@ -265,6 +266,7 @@ class Unit:
     main: Space | None = None
     phase: Phase | None = None
     order: tuple[int, ...] = ()
+    aside: bool = False
     without: frozenset[str] = frozenset()
     learned: tuple[str, ...] = ()
     changes: Mapping[str, str] = field(default_factory=dict)
@@ -306,6 +308,8 @@ class Unit:
         odd = {**self.changes, **({"split": self.split} if self.split != self.task.split else {})}
         if self.cut_at is not None:
             odd["length"] = str(self.cut_at)
+        if self.aside:
+            odd["head"] = "new"
         if self.phase is not None:
             odd.update({f"train.{name}": value for name, value in self.phase.changes.items()})
             own = self.task.training.get(self.protocol)

@@ -23,6 +23,7 @@ from harness.formats.base import Json, Predictions
 from harness.metric import Parts
 
 SCHEMA_VERSION = 1
+_TRAINING = ("parent", "task", "split", "data")
 _TEXTS = ("id", "gold", "prediction")
 
 
@@ -94,6 +95,11 @@ class Record:
     def unit(self) -> tuple[str, str, int | None]:
         """Task, language and seed: what is computed and written together."""
         return self.task, self.language, self.seed
+
+    @property
+    def training(self) -> tuple[str, ...]:
+        """What seeds of one training have in common: what was trained, and on what; empty where nothing was trained."""
+        return tuple(str(self.trained[name]) for name in _TRAINING if name in self.trained)
 
     @property
     def encoding(self) -> str:

@@ -11,6 +11,11 @@ from typing import Any
 
 import pytest
 
+from harness import Record
+from harness.report import summarise
+from harness.report.cells import over_seeds
+from harness.run import open_run
+
 Cli = Callable[..., Any]
 
 SAMPLE = "built-in sample, not the data set"
@@ -133,3 +138,57 @@ def test_a_training_that_cannot_be_read_is_told(cli: Cli, tmp_path: Path) -> Non
     (folder / "training.json").write_text(json.dumps(told), encoding="utf-8")
     record = evaluated(cli, tmp_path / "run", "-m", folder, "-t", "pawsx", "--no-train")
     assert "how its head was trained cannot be read in training.json" in record["caveats"]
+
+
+# A carried head and a new one
+
+
+def both(cli: Cli, tmp_path: Path) -> Path:
+    """A run folder with the answers of a carried head and those of a new one beside it."""
+    folder = checkpoint_of(evaluated(cli, tmp_path / "here", "-m", "sample", "-t", "pawsx", *FAST))
+    arguments = (*EVAL, "-m", folder, "-t", "pawsx", *FAST, "-o", tmp_path / "run")
+    assert cli(*arguments).code == 0
+    said = cli(*arguments, "--head-labels", "pawsx=none")
+    assert said.code == 0, said.err
+    return tmp_path / "run"
+
+
+def test_a_new_head_beside_a_carried_one_is_no_seed_of_it(cli: Cli, tmp_path: Path) -> None:
+    run = both(cli, tmp_path)
+    lines = (run / "records.jsonl").read_text(encoding="utf-8").splitlines()
+    found = {record["variant"]: record["seed"] for record in map(json.loads, lines)}
+    (new,) = set(found) - {"xtreme.head"}
+    assert found == {"xtreme.head": None, new: 0}
+    assert new.startswith("xtreme+head=new,train.batch_size=4,")
+    for table in summarise(open_run(run).records, {}).tasks:
+        assert all(cell.seeds == 1 for cell in table.cells)
+
+
+@pytest.mark.parametrize("task", ["panx", "udpos"])
+def test_where_no_carried_head_fits_a_new_one_is_nothing_of_note(cli: Cli, tmp_path: Path, task: str) -> None:
+    folder = checkpoint_of(evaluated(cli, tmp_path / "here", "-m", "sample", "-t", "pawsx", *FAST))
+    record = evaluated(
+        cli, tmp_path / "run", "-m", folder, "-t", task, *FAST, "--head-labels", f"{task}=none"
+    )
+    assert record["variant"].startswith("xtreme+train.batch_size=4,")
+
+
+TRAINED = {"parent": "w", "task": "pawsx", "split": "train", "data": "d", "steps": 2}
+
+
+@pytest.mark.parametrize(
+    "other", [{}, *({**TRAINED, name: "another"} for name in ("parent", "task", "split", "data"))]
+)
+def test_heads_that_were_trained_on_different_things_are_no_seeds_of_one_training(
+    make_record: Callable[..., Record], other: dict[str, Any]
+) -> None:
+    records = [make_record(seed=0, trained=TRAINED), make_record(seed=1, trained=other)]
+    assert "2 different trainings are averaged as if they were seeds of one" in over_seeds(records).marks
+
+
+@pytest.mark.parametrize("trained", [{}, TRAINED])
+def test_seeds_of_one_training_are_averaged_without_a_mark(
+    make_record: Callable[..., Record], trained: dict[str, Any]
+) -> None:
+    records = [make_record(seed=seed, trained={**trained, "checkpoint": str(seed)}) for seed in (0, 1)]
+    assert over_seeds(records).marks == ()

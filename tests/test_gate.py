@@ -332,6 +332,19 @@ def test_items_are_averaged_over_seeds(compare: Compare) -> None:
     assert "seeds 0, 1 in the baseline, 0, 1, 2 in the run" in cell.notes
 
 
+def test_heads_of_different_trainings_are_not_averaged_as_seeds(compare: Compare) -> None:
+    """As a head that the model carries and a new one beside it."""
+    trained = {"parent": "w", "task": "mnli", "split": "train", "data": "d"}
+    new = labels(record={"seed": 0, "trained": trained})
+    for before, after, side in (
+        ([labels(), new], [labels()], "baseline"),
+        ([labels()], [labels(), new], "run"),
+    ):
+        (cell,) = compare(before, after).cells
+        told = f"seeds: those in the {side} are not of one training"
+        assert (cell.status, cell.reason) == ("not comparable", told)
+
+
 # What cannot be decided
 
 BEFORE = labels()

@@ -20,7 +20,7 @@ from harness.headtraining import training_caveats
 from harness.plan import Plan, Space, Unit
 from harness.planning import blame
 from harness.progress import Listener, Silent
-from harness.records import Record, predictions_path
+from harness.records import Record, predictions_path, split_caveat
 from harness.registry import Catalog
 from harness.run import RunWriter
 from harness.vectoranswers import VectorAnswers
@@ -155,12 +155,12 @@ class Road:
         name: str,
     ) -> Record:
         metric, value = self.catalog.metric(name), scored.scores[name]
-        main = unit.task.main
+        variant = unit.variant(answer.space, view)
         return Record(
             run=self.plan.run,
             task=unit.task.name,
             task_version=unit.task.version,
-            variant=unit.variant(answer.space, view),
+            variant=variant,
             view=view,
             language=unit.language,
             split=unit.split,
@@ -170,7 +170,7 @@ class Road:
             stderr=value.stderr,
             n=value.n,
             higher_is_better=metric.higher_is_better,
-            main=answer.space == unit.main and (name, view) == (main.metric, main.view),
+            main=(variant, name) == unit.main_number,
             limited=self.plan.limit,
             items=scored.items,
             caveats=(*_caveats(unit, self.plan), *_cut(unit, inputs), *scored.caveats),
@@ -234,7 +234,7 @@ def _caveats(unit: Unit, plan: Plan) -> Iterator[str]:
     if plan.location.kind == "sample":
         yield "built-in sample, not the data set"
     if unit.split != unit.task.split:
-        yield f"split {unit.split}, the task's own is {unit.task.split}"
+        yield split_caveat(unit.split, unit.task.split)
     if unit.cut_at is not None:
         yield f"texts are cut at {unit.cut_at} tokens, not where the protocol says"
     yield from unit.caveats

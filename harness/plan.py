@@ -299,6 +299,12 @@ class Unit:
         return f"{self.task.name}/{self.language}" + (f" seed {self.seed}" if self.seed else "")
 
     @property
+    def main_number(self) -> tuple[str, str]:
+        """Variant and metric of the number that counts."""
+        main = self.task.main
+        return self.variant(self.main, main.view), main.metric
+
+    @property
     def model(self) -> str:
         """What tells the model that answers from others: the phase's key, or the checkpoint's digest."""
         return self.checkpoint.weights if self.phase is None else self.phase.key

@@ -6,12 +6,16 @@ Knows phases and lineages; imports no torch.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from harness.checkpoints import FACTS, Checkpoint
+from harness.checkpoints import FACTS, Checkpoint, check_length
 from harness.heads import CarriedHead
 from harness.plan import Phase, Unit
+
+_OF_COURSES = ("epochs", "batch_size", "max_length")
+# They mean nothing where no set chooses the checkpoint.
+_OF_SELECTION = ("evaluate_every", "patience", "select_limit")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +25,7 @@ class HeadTraining:
     Attributes:
         learned: What it learned, in words; of several trainings the last one last.
         sets: The same as ``task/split``, whatever part of it was learned; ``chosen`` those that chose the checkpoint.
-        changes: Hyper-parameters that the user changed in the last training.
+        changes: Hyper-parameters of the last training that the user changed, or that are not the protocol's.
         caveats: What the sources of the data say against comparing scores.
     """
 
@@ -43,13 +47,13 @@ def planned(phase: Phase) -> HeadTraining:
     )
 
 
-def remembered(checkpoint: Checkpoint) -> HeadTraining | None:
-    """How the head that a checkpoint carries was trained, None where no training of this harness is known to have done it.
+def remembered(unit: Unit) -> HeadTraining | None:
+    """How the head that a unit's checkpoint carries was trained, None where no training of this harness is known.
 
     Raises:
         KeyError, TypeError, ValueError, AttributeError: What ``training.json`` tells is damaged.
     """
-    trainings = list(_trainings(checkpoint))
+    trainings = list(_trainings(unit.checkpoint))
     if not trainings:
         return None
     last, courses = trainings[-1]
@@ -60,14 +64,38 @@ def remembered(checkpoint: Checkpoint) -> HeadTraining | None:
         learned=", then ".join(" + ".join(course["from"] for course in others) for _, others in trainings),
         sets=_sets([course["from"] for course in every]),
         chosen=_sets(chosen),
-        # ``task.name=value`` is about that task alone, which may have another head.
-        changes={
-            name: value
-            for name, value in last["changed"].items()
-            if "." not in name or name.partition(".")[0] in tasks
-        },
+        changes={**_other_values(unit, last, courses[-1]), **_changed(last, tasks)},
         caveats=tuple(dict.fromkeys(caveat for course in every for caveat in course["caveats"])),
     )
+
+
+def _changed(told: Mapping[str, Any], tasks: set[str]) -> dict[str, str]:
+    """What the user changed; ``task.name=value`` is about that task alone, which may have another head."""
+    return {
+        name: value
+        for name, value in told["changed"].items()
+        if "." not in name or name.partition(".")[0] in tasks
+    }
+
+
+def _other_values(unit: Unit, told: Mapping[str, Any], course: Mapping[str, Any]) -> dict[str, str]:
+    """Hyper-parameters of a training that are not those of a unit's protocol, for a training does not tell by which it went."""
+    training = unit.task.training.get(unit.protocol)
+    if training is None:
+        return {}
+    length = training.max_length or unit.task.protocols[unit.protocol].max_length
+    wanted = {
+        **asdict(training.schedule),
+        "adam_betas": list(training.schedule.adam_betas),
+        "max_length": check_length(unit.checkpoint, None, length),
+    }
+    values = {**told["schedule"], **{name: course[name] for name in _OF_COURSES}}
+    unused = () if course["selected_on"] and training.select is not None else _OF_SELECTION
+    return {
+        name: "none" if value is None else str(value)
+        for name, value in values.items()
+        if name in wanted and name not in unused and value != wanted[name]
+    }
 
 
 def _trainings(checkpoint: Checkpoint) -> Iterator[tuple[Mapping[str, Any], list[Mapping[str, Any]]]]:
@@ -102,7 +130,7 @@ def training_caveats(unit: Unit) -> Iterator[str]:
     if unit.spaces:
         return
     try:
-        how = planned(unit.phase) if unit.phase is not None else remembered(unit.checkpoint)
+        how = planned(unit.phase) if unit.phase is not None else remembered(unit)
     except (KeyError, TypeError, ValueError, AttributeError):
         yield f"how its head was trained cannot be read in {FACTS}"
         return

@@ -70,6 +70,29 @@ def test_a_carried_head_has_the_caveats_of_the_run_that_trained_it(
     assert set(here["caveats"]) == set(carried["caveats"])
 
 
+def test_a_head_that_another_protocol_trained_says_how(cli: Cli, tmp_path: Path) -> None:
+    """Nothing was changed, so only the values themselves tell."""
+    by_phang = ("-t", "pawsx", *FAST[:2], "--protocol", "phang2020")
+    here = evaluated(cli, tmp_path / "here", "-m", "sample", *by_phang)
+    assert not any("weight_decay" in caveat for caveat in here["caveats"])
+    carried = evaluated(cli, tmp_path / "carried", "-m", checkpoint_of(here), "-t", "pawsx", "--no-train")
+    values = "evaluate_every=1000, learning_rate=1e-05, max_steps=2, patience=30, select_limit=500"
+    told = f"trained with batch_size=4, {values}, warmup=0.1, weight_decay=0.01, not as the protocol says"
+    assert told in carried["caveats"]
+    options = ("-t", "pawsx", "--protocol", "phang2020", "--no-train")
+    same = evaluated(cli, tmp_path / "same", "-m", checkpoint_of(here), *options)
+    assert set(same["caveats"]) == set(here["caveats"])
+
+
+def test_a_head_that_learned_shorter_texts_says_so(cli: Cli, tmp_path: Path) -> None:
+    here = evaluated(cli, tmp_path / "here", "-m", "sample", "-t", "pawsx", *FAST, "--max-length", "12")
+    carried = evaluated(cli, tmp_path / "carried", "-m", checkpoint_of(here), "-t", "pawsx", "--no-train")
+    assert (
+        f"trained with {CHANGED.replace('max_st', 'max_length=12, max_st')}, warmup=0, not as the protocol says"
+        in carried["caveats"]
+    )
+
+
 def test_a_head_that_another_task_trained_says_what_it_learned(cli: Cli, tmp_path: Path) -> None:
     here = evaluated(cli, tmp_path / "here", "-m", "sample", "-t", "xquad", *FAST)
     folder = checkpoint_of(here)

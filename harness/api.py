@@ -285,6 +285,9 @@ def carry_out(prepared: Prepared, catalog: Catalog, listener: Listener | None = 
         pending = ranks.from_first(
             lambda: pending_units(plan, catalog, writer, again=request.overwrite == "always")
         )
+        writer.count(
+            {(unit.task.name, unit.split): unit.main_number for unit in plan.units if not unit.error}
+        )
         listener.planned(plan, len(pending))
         book = _Book(prepared=prepared, catalog=catalog, writer=writer, started=time.time())
         outcome = Outcome(failures={unit.key: unit.error for unit in plan.units if unit.error})

@@ -91,6 +91,11 @@ def _of_seed(records: Sequence[Record], seed: int | None) -> list[Record]:
     seeds = sorted({record.seed for record in records if record.seed is not None})
     if not seeds:
         return list(records)
+    if any(record.seed is None for record in records):
+        raise UsageError(
+            f"{records[0].task} was answered by the model's own head and by new ones in this run; export a run folder that "
+            "holds one of them"
+        )
     if seed is not None and seed not in seeds:
         known = ", ".join(map(str, seeds))
         raise UsageError(f"no seed {seed} of the task '{records[0].task}' in this run; there are {known}")

@@ -238,6 +238,7 @@ def _named(cells: Sequence[Cell]) -> str:
 def _cells(run: Run, baseline: Run, catalog: Catalog, found: Gate) -> list[Cell]:
     """Every cell of the two runs, compared where it can be, not judged yet."""
     before, after = main_cells(baseline.records), main_cells(run.records)
+    scored = {(record.task, record.language) for record in run.records}
     failures = {(unit[0], unit[1]): error for unit, error in run.failures.items()}
     # With fewer draws the smallest possible p would be above Holm's first step.
     draws = max(DRAWS, math.ceil(2 * len(before.keys() & after.keys()) / found.alpha))
@@ -246,7 +247,9 @@ def _cells(run: Run, baseline: Run, catalog: Catalog, found: Gate) -> list[Cell]
         name = task, language
         cell = Cell(task=task, language=language, status="new")
         if name not in after:
-            cell = replace(cell, status="missing", reason=failures.get(name, "it is not in the run"))
+            only = "the run has it only in a variant that was not asked for last"
+            gone = only if name in scored else "it is not in the run"
+            cell = replace(cell, status="missing", reason=failures.get(name, gone))
         elif name in before:
             try:
                 pair = matching.pair(baseline.folder, before[name], run.folder, after[name], catalog)

@@ -126,6 +126,9 @@ def _one_number(baseline: Sequence[Record], run: Sequence[Record], catalog: Cata
             before = ", ".join(sorted(set(values[: len(baseline)])))
             after = ", ".join(sorted(set(values[len(baseline) :])))
             raise NotComparableError(f"{told}: {before} in the baseline, {after} in the run")
+    for side, records in (("baseline", baseline), ("run", run)):
+        if len({record.training for record in records}) > 1:
+            raise NotComparableError(f"seeds: those in the {side} are not of one training")
     first = baseline[0]
     metric = catalog.metric(first.metric)
     if metric.signature != first.signature:

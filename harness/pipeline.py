@@ -16,10 +16,11 @@ from harness.answers import Answer
 from harness.engine.session import Sessions
 from harness.errors import HarnessError, OutputError, PluginError, SpecError
 from harness.headanswers import HeadAnswers
+from harness.headtraining import training_caveats
 from harness.plan import Plan, Space, Unit
 from harness.planning import blame
 from harness.progress import Listener, Silent
-from harness.records import Record, predictions_path
+from harness.records import Record, predictions_path, split_caveat
 from harness.registry import Catalog
 from harness.run import RunWriter
 from harness.vectoranswers import VectorAnswers
@@ -154,12 +155,12 @@ class Road:
         name: str,
     ) -> Record:
         metric, value = self.catalog.metric(name), scored.scores[name]
-        main = unit.task.main
+        variant = unit.variant(answer.space, view)
         return Record(
             run=self.plan.run,
             task=unit.task.name,
             task_version=unit.task.version,
-            variant=unit.variant(answer.space, view),
+            variant=variant,
             view=view,
             language=unit.language,
             split=unit.split,
@@ -169,7 +170,7 @@ class Road:
             stderr=value.stderr,
             n=value.n,
             higher_is_better=metric.higher_is_better,
-            main=answer.space == unit.main and (name, view) == (main.metric, main.view),
+            main=(variant, name) == unit.main_number,
             limited=self.plan.limit,
             items=scored.items,
             caveats=(*_caveats(unit, self.plan), *_cut(unit, inputs), *scored.caveats),
@@ -233,11 +234,11 @@ def _caveats(unit: Unit, plan: Plan) -> Iterator[str]:
     if plan.location.kind == "sample":
         yield "built-in sample, not the data set"
     if unit.split != unit.task.split:
-        yield f"split {unit.split}, the task's own is {unit.task.split}"
+        yield split_caveat(unit.split, unit.task.split)
     if unit.cut_at is not None:
         yield f"texts are cut at {unit.cut_at} tokens, not where the protocol says"
     yield from unit.caveats
-    yield from _training_caveats(unit)
+    yield from training_caveats(unit)
     if unit.without:
         yield f"{len(unit.without)} examples of this split were learned and are left out"
     yield from unit.learned
@@ -253,28 +254,3 @@ def _cut(unit: Unit, inputs: Mapping[str, int]) -> Iterator[str]:
     windows = inputs.get("rows", 0) > inputs.get("examples", 0)
     if unit.cut_at is None and unit.max_length < wanted and (inputs.get("truncated") or windows):
         yield f"the model reads {unit.max_length} tokens, the protocol says {wanted}"
-
-
-def _training_caveats(unit: Unit) -> Iterator[str]:
-    """What sets the training apart from the protocol's."""
-    if unit.phase is None:
-        return
-    phase, training = unit.phase, unit.task.training.get(unit.protocol)
-    if training is None:
-        yield f"no hyper-parameters for protocol {unit.protocol}; those of another were taken"
-    elif phase.learn.rows or (phase.learn.task.name, phase.learn.split) != (training.task, training.split):
-        yield f"trained on {phase.learn.name}, the protocol says {training.task}/{training.split}"
-    yield from (f"learned: {caveat}" for caveat in phase.learn.caveats)
-    if phase.changes:
-        told = ", ".join(f"{name}={value}" for name, value in sorted(phase.changes.items()))
-        yield f"trained with {told}, not as the protocol says"
-    chosen = phase.select
-    if chosen is not None and (chosen.task.name, chosen.split) == (unit.task.name, unit.split):
-        yield f"the checkpoint was chosen on the English part of the scored split {unit.split}"
-    if (
-        training is not None
-        and training.select is not None
-        and phase.select is None
-        and "select" not in phase.changes
-    ):
-        yield "the last checkpoint was taken, for the selection set was learned"

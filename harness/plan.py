@@ -237,6 +237,7 @@ class Unit:
         protocol: Name of the protocol.
         checkpoint: The model; ``phase`` the training that makes the one that answers, where it does not carry the head.
         order: For each label the number of the output of a head that the checkpoint carries.
+        aside: Whether the checkpoint carries a head that fits and the user wants a new one.
         without: Ids of examples that are left out because they were learned.
         learned: What was learned and could not be looked up or compared, as caveats.
         max_length: Tokens at most.
@@ -265,6 +266,7 @@ class Unit:
     main: Space | None = None
     phase: Phase | None = None
     order: tuple[int, ...] = ()
+    aside: bool = False
     without: frozenset[str] = frozenset()
     learned: tuple[str, ...] = ()
     changes: Mapping[str, str] = field(default_factory=dict)
@@ -297,6 +299,12 @@ class Unit:
         return f"{self.task.name}/{self.language}" + (f" seed {self.seed}" if self.seed else "")
 
     @property
+    def main_number(self) -> tuple[str, str]:
+        """Variant and metric of the number that counts."""
+        main = self.task.main
+        return self.variant(self.main, main.view), main.metric
+
+    @property
     def model(self) -> str:
         """What tells the model that answers from others: the phase's key, or the checkpoint's digest."""
         return self.checkpoint.weights if self.phase is None else self.phase.key
@@ -306,6 +314,8 @@ class Unit:
         odd = {**self.changes, **({"split": self.split} if self.split != self.task.split else {})}
         if self.cut_at is not None:
             odd["length"] = str(self.cut_at)
+        if self.aside:
+            odd["head"] = "new"
         if self.phase is not None:
             odd.update({f"train.{name}": value for name, value in self.phase.changes.items()})
             own = self.task.training.get(self.protocol)

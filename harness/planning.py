@@ -141,9 +141,16 @@ def _units(
             f"task '{unit.task.name}' needs a {unit.task.format.head.kind} head and {checkpoint.name} does not bring it "
             f"({order}); leave out --no-train to fine-tune one, or give a fine-tuned model"
         )
+    unit = replace(unit, aside=_fits(unit))
     for seed in settings.teaching.seeds:
         taught = _taught(unit, seed, planner, fail_fast=fail_fast)
         yield from (replace(taught, language=language) for language in entry.languages)
+
+
+def _fits(unit: Unit) -> bool:
+    """Whether the model carries a head that could answer, as it describes itself."""
+    head = unit.task.format.head
+    return not isinstance(label_order(unit.checkpoint.head, head.kind, head.labels), str)
 
 
 def _order(unit: Unit, teaching: Teaching) -> tuple[int, ...] | str:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 from harness import files
 from harness.arrays import NDArray, np
@@ -22,8 +22,17 @@ from harness.errors import OutputError
 from harness.formats.base import Json, Predictions
 from harness.metric import Parts
 
+# Task and split, of which one number is the main one; variant and metric, which say what number it is.
+Place: TypeAlias = tuple[str, str]
+Number: TypeAlias = tuple[str, str]
 SCHEMA_VERSION = 1
+_TRAINING = ("parent", "task", "split", "data")
 _TEXTS = ("id", "gold", "prediction")
+
+
+def split_caveat(split: str, own: str) -> str:
+    """What a record of another split than the task's own says of it."""
+    return f"split {split}, the task's own is {own}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +50,8 @@ class Record:
         value: Percent, 0-100; ``stderr`` in percent points.
         n: Items scored.
         higher_is_better: Direction of the metric.
-        main: Whether it is the task's main number in the main encoding: the protocol's, or the last of those asked for.
+        main: Whether it is what counts of its task and split: the main number in the main encoding (the protocol's, or the
+            last of those asked for) of the last command that asked for them.
         limited: Number of items asked for by ``--limit``, or None.
         items: Digest of the ids of the scored items.
         caveats: Why it must not be averaged or compared with published numbers.
@@ -94,6 +104,26 @@ class Record:
     def unit(self) -> tuple[str, str, int | None]:
         """Task, language and seed: what is computed and written together."""
         return self.task, self.language, self.seed
+
+    @property
+    def place(self) -> Place:
+        """Task and split: one number of them counts."""
+        return self.task, self.split
+
+    @property
+    def number(self) -> Number:
+        """Variant and metric: which number of the task it is."""
+        return self.variant, self.metric
+
+    @property
+    def of_own_split(self) -> bool:
+        """Whether it was scored on the split whose score counts for the task."""
+        return not any(caveat.startswith(split_caveat(self.split, "")) for caveat in self.caveats)
+
+    @property
+    def training(self) -> tuple[str, ...]:
+        """What seeds of one training have in common: what was trained, and on what; empty where nothing was trained."""
+        return tuple(str(self.trained[name]) for name in _TRAINING if name in self.trained)
 
     @property
     def encoding(self) -> str:

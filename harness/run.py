@@ -10,17 +10,27 @@ import dataclasses
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from harness import files
 from harness.errors import OutputError
-from harness.records import SCHEMA_VERSION, Record, predictions_path, read_records, write_records
+from harness.records import (
+    SCHEMA_VERSION,
+    Number,
+    Place,
+    Record,
+    predictions_path,
+    read_records,
+    write_records,
+)
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
+# Unit, variant and metric.
+RecordKey: TypeAlias = tuple[str, str, int | None, str, str]
 LOCK = ".lock"
 _NEEDED = ("run", "status", "identity", "units", "model", "versions", "hardware", "data", "started")
 
@@ -108,7 +118,7 @@ class RunWriter:
             self._check_identity(identity)
             for left in self.folder.rglob(".*.tmp"):  # of killed processes: the lock is ours
                 left.unlink(missing_ok=True)
-            self._records = {
+            self._records: dict[RecordKey, Record] = {
                 (*record.unit, record.variant, record.metric): record for record in read_records(self._path)
             }
             if overwrite == "never" and self._records:
@@ -189,13 +199,32 @@ class RunWriter:
             write_records(self._path, list(kept.values()))
 
     def add(self, records: Sequence[Record]) -> None:
-        """Put records in place of those of the same unit and variant, and write the file."""
+        """Put records in place of those of the same unit and variant, let them count, and write the file."""
         new = {(record.unit, record.variant) for record in records}
         self._records = {
             key: record for key, record in self._records.items() if (record.unit, record.variant) not in new
         }
         self._records.update({(*record.unit, record.variant, record.metric): record for record in records})
+        self._records = self._counted(_main_numbers(records))
         write_records(self._path, list(self._records.values()))
+
+    def count(self, asked: Mapping[Place, Number]) -> None:
+        """Let other numbers of tasks and splits be the main ones, where they were scored; the file is written if that changes it."""
+        counted = self._counted(asked)
+        if counted != self._records:
+            self._records = counted
+            write_records(self._path, list(counted.values()))
+
+    def _counted(self, asked: Mapping[Place, Number]) -> dict[RecordKey, Record]:
+        """The records, of which those of a main number are main and others of its task and split are not."""
+        scored = {(record.place, record.number) for record in self._records.values()}
+        there = {place: number for place, number in asked.items() if (place, number) in scored}
+        return {
+            key: replace(record, main=record.number == there[record.place])
+            if record.place in there
+            else record
+            for key, record in self._records.items()
+        }
 
     def earlier_units(self, scored: set[tuple[str, str, int | None]]) -> Iterator[Mapping[str, Any]]:
         """The units that the folder's manifest listed when it was opened and that have records."""
@@ -221,6 +250,10 @@ class RunWriter:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _main_numbers(records: Sequence[Record]) -> dict[Place, Number]:
+    return {record.place: record.number for record in records if record.main}
 
 
 def verdict(run: Run) -> tuple[int, str]:

@@ -332,6 +332,19 @@ def test_items_are_averaged_over_seeds(compare: Compare) -> None:
     assert "seeds 0, 1 in the baseline, 0, 1, 2 in the run" in cell.notes
 
 
+def test_heads_of_different_trainings_are_not_averaged_as_seeds(compare: Compare) -> None:
+    """As a head that the model carries and a new one beside it."""
+    trained = {"parent": "w", "task": "mnli", "split": "train", "data": "d"}
+    new = labels(record={"seed": 0, "trained": trained})
+    for before, after, side in (
+        ([labels(), new], [labels()], "baseline"),
+        ([labels()], [labels(), new], "run"),
+    ):
+        (cell,) = compare(before, after).cells
+        told = f"seeds: those in the {side} are not of one training"
+        assert (cell.status, cell.reason) == ("not comparable", told)
+
+
 # What cannot be decided
 
 BEFORE = labels()
@@ -376,12 +389,22 @@ BEFORE = labels()
     ],
 )
 def test_what_cannot_be_compared_is_not_passed_over(compare: Compare, run: Scored, reason: str) -> None:
-    other = labels(language="sw")
+    # Another task: of one task and split only one number counts.
+    other = labels(task="pawsx", language="sw")
     found = compare([BEFORE, other], [run, other])
-    assert statuses(found) == {"xnli/de": "not comparable", "xnli/sw": "pass"}
+    assert statuses(found) == {"xnli/de": "not comparable", "pawsx/sw": "pass"}
     assert (found.verdict.code, found.verdict.word) == (4, "undecided")
     assert found.verdict.sentence == "cannot decide: not comparable: xnli (de)"
-    assert re.search(reason, found.cells[0].reason), found.cells[0].reason
+    (cell,) = [cell for cell in found.cells if cell.task == "xnli"]
+    assert re.search(reason, cell.reason), cell.reason
+
+
+def test_a_language_that_a_run_has_only_in_a_variant_that_does_not_count_is_missing(compare: Compare) -> None:
+    other = labels(language="sw")
+    found = compare([BEFORE, other], [labels(record={"variant": "xtreme.layer8.mean"}), other])
+    assert statuses(found) == {"xnli/de": "missing", "xnli/sw": "pass"}
+    assert found.verdict.code != 0
+    assert found.cells[0].reason == "the run has it only in a variant that was not asked for last"
 
 
 def test_one_of_the_installed_metrics_must_be_meant(compare: Compare, catalog: Catalog) -> None:

@@ -257,6 +257,35 @@ def test_a_task_that_was_not_run_leaves_the_rest_marked() -> None:
     assert (retrieval.tasks, retrieval.reasons) == (("bucc2018",), ("1 of 2 tasks",))
 
 
+def _twice(task: str, **changes: Any) -> list[Record]:
+    """All records, and those of a task once more, 30 points lower, with something changed."""
+    others = [record for record in _records() if record.task == task]
+    lower = [dataclasses.replace(record, value=record.value - 30, **changes) for record in others]
+    return [*lower, *_records()]
+
+
+@pytest.mark.parametrize("variant", ["a.head", "z.head"])
+def test_a_suite_takes_the_split_of_record_whatever_other_splits_were_scored(variant: str) -> None:
+    other = {"split": "dev", "caveats": ("split dev, the task's own is test",)}
+    table = _suite_table(_twice("xnli", variant=variant, **other))
+    assert _value(table.scores[0].score) == 65.0
+    assert table.scores[0].counts
+
+
+@pytest.mark.parametrize("variant", ["a.head", "z.head"])
+def test_a_suite_says_that_a_task_was_encoded_in_several_ways_and_which_is_shown(variant: str) -> None:
+    """As in run folders of before, or where a command was interrupted."""
+    table = _suite_table(_twice("xnli", variant=variant))
+    shown = max(variant, "xtreme.head")
+    assert table.scores[0].marks == (f"2 variants count in this run, this is {shown}",)
+    assert table.overall.reasons == (f"2 variants count in this run, this is {shown} (xnli)",)
+
+
+def test_a_variant_that_does_not_count_changes_no_suite() -> None:
+    records = _twice("xnli", variant="z.head", main=False)
+    assert _suite_table(records) == _suite_table(_records())
+
+
 def test_a_language_counts_only_with_every_metric_of_the_suite() -> None:
     records = [
         record

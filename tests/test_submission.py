@@ -396,6 +396,13 @@ def test_one_seed_is_exported_the_lowest_unless_one_is_asked_for(tmp_path: Path)
         export_run(run, tmp_path / "out-4", CATALOG, 4)
 
 
+def test_a_carried_head_and_a_new_one_are_not_exported_as_seeds(tmp_path: Path) -> None:
+    key = ("pawsx", "", "de")
+    found = [_write_unit(tmp_path / "run", key, ["0", "1"], seed=seed) for seed in (None, 0)]
+    with pytest.raises(UsageError, match="pawsx was answered by the model's own head and by new ones"):
+        export_run(_run(tmp_path / "run", found), tmp_path / "out", CATALOG)
+
+
 def test_only_the_main_view_and_encoding_are_exported(tmp_path: Path) -> None:
     key = ("tatoeba", "en-xx", "ja")
     main = _write_unit(tmp_path / "run", key)

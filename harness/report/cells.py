@@ -61,13 +61,20 @@ def marks_of(record: Record) -> tuple[str, ...]:
 
 
 def over_seeds(records: Sequence[Record]) -> Cell:
-    """The cell of one task, variant, metric and language from its records, one per seed."""
+    """The cell of one task, variant, metric and language from its records, one per seed.
+
+    It is marked where these are not seeds of one training, as a head that the model carries and a new one are not.
+    """
+    trainings = len({record.training for record in records})
+    mixed = (f"{trainings} different trainings are averaged as if they were seeds of one",)
     return Cell(
         value=math.fsum(record.value for record in records) / len(records),
         stderr=math.sqrt(math.fsum(record.stderr**2 for record in records) / len(records)),
         by_seed={record.seed: record.value for record in records},
         n=records[0].n,
-        marks=unique(mark for record in records for mark in marks_of(record)),
+        marks=unique(
+            [*(mark for record in records for mark in marks_of(record)), *(mixed if trainings > 1 else ())]
+        ),
         higher_is_better=records[0].higher_is_better,
     )
 

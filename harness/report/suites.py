@@ -96,11 +96,11 @@ class SuiteTable:
 
 
 def suite_tables(tables: Sequence[TaskTable], suites: Mapping[str, Suite]) -> tuple[SuiteTable, ...]:
-    """One table per suite of which something was scored in a task's main encoding.
+    """One table per suite of which something was scored in a task's main encoding, on the task's own split if it was there.
 
     A suite that another one shown in full contains word for word (``xtreme-qa`` in ``xtreme``) is left out.
     """
-    main = {table.task: table for table in tables if table.main}
+    main = _main_tables(tables)
     found = [table for suite in suites.values() if (table := _suite_table(suite, main)).overall.tasks]
     shown_whole = [table.name for table in found if not table.brief]
     return tuple(
@@ -113,8 +113,17 @@ def suite_tables(tables: Sequence[TaskTable], suites: Mapping[str, Suite]) -> tu
     )
 
 
-def _suite_table(suite: Suite, tables: Mapping[str, TaskTable]) -> SuiteTable:
-    scores = tuple(_task_score(entry, tables.get(entry.task)) for entry in suite.tasks)
+def _main_tables(tables: Sequence[TaskTable]) -> dict[str, list[TaskTable]]:
+    """The tables that may stand for each task: those of its own split, of others only where there are none."""
+    main: dict[str, list[TaskTable]] = {}
+    for table in tables:
+        if table.main:
+            main.setdefault(table.task, []).append(table)
+    return {task: [table for table in found if table.own_split] or found for task, found in main.items()}
+
+
+def _suite_table(suite: Suite, tables: Mapping[str, Sequence[TaskTable]]) -> SuiteTable:
+    scores = tuple(_task_score(entry, tables.get(entry.task, ())) for entry in suite.tasks)
     groups = {score.group: [other for other in scores if other.group == score.group] for score in scores}
     totals = tuple(_total(name, members) for name, members in groups.items())
     return SuiteTable(
@@ -127,7 +136,14 @@ def _suite_table(suite: Suite, tables: Mapping[str, TaskTable]) -> SuiteTable:
     )
 
 
-def _task_score(entry: SuiteTask, table: TaskTable | None) -> TaskScore:
+def _task_score(entry: SuiteTask, tables: Sequence[TaskTable]) -> TaskScore:
+    """The score by the last of the tables that may stand for a task; where there are several, it says so."""
+    table = tables[-1] if tables else None
+    several = (
+        (f"{len(tables)} variants count in this run, this is {tables[-1].encoding}",)
+        if len(tables) > 1
+        else ()
+    )
     cells = table.scores(entry.languages, entry.metrics) if table else {}
     main = (table.first[1],) if table else ()
     seeds = sorted({cell.seeds for cell in cells.values()})
@@ -142,6 +158,7 @@ def _task_score(entry: SuiteTask, table: TaskTable | None) -> TaskScore:
         marks=(
             *marks_by_language({language: cell.marks for language, cell in cells.items()}),
             *unequal,
+            *several,
         ),
     )
 

@@ -44,6 +44,7 @@ class TaskTable:
         counted: For each suite the languages that count.
         health: What the model read, by language; where several seeds differ, the first one's.
         main: Whether this encoding is the task's main one.
+        own_split: Whether the split is the one whose score counts for the task.
     """
 
     task: str
@@ -54,6 +55,7 @@ class TaskTable:
     counted: Mapping[str, frozenset[str]]
     health: Mapping[str, Health]
     main: bool
+    own_split: bool
 
     @property
     def first(self) -> Column:
@@ -126,6 +128,7 @@ def _table(task: str, encoding: str, records: Sequence[Record], suites: Mapping[
         counted={name: frozenset(entry.languages) for name, entry in entries.items()},
         health={language: health_of(next(iter(by_place[language].values()))[0].inputs) for language in rows},
         main=any(record.main for record in records),
+        own_split=all(record.of_own_split for record in records),
     )
 
 

@@ -384,6 +384,21 @@ def test_what_cannot_be_compared_is_not_passed_over(compare: Compare, run: Score
     assert re.search(reason, found.cells[0].reason), found.cells[0].reason
 
 
+@pytest.mark.parametrize("double", [("baseline",), ("run",), ("baseline", "run")], ids="+".join)
+def test_a_folder_that_holds_two_variants_of_a_task_is_named_with_both(
+    tmp_path: Path, catalog: Catalog, double: tuple[str, ...]
+) -> None:
+    other = labels(record={"variant": "xtreme.layer8.mean"})
+    for side in ("baseline", "run"):
+        write_run(tmp_path / side, [labels(), other] if side in double else [labels()])
+    (cell,) = gate(tmp_path / "run", tmp_path / "baseline", catalog).cells
+    assert (cell.status, cell.reason) == (
+        "not comparable",
+        f"scored in 2 ways in {tmp_path / double[0]} (xtreme.head, xtreme.layer8.mean); compare run folders that hold "
+        "one of them",
+    )
+
+
 def test_one_of_the_installed_metrics_must_be_meant(compare: Compare, catalog: Catalog) -> None:
     newer = replace(ACCURACY, signature="accuracy|exact|v9")
     cells = [labels()]

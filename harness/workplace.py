@@ -16,7 +16,6 @@ from harness.engine.session import Compute
 from harness.errors import UsageError
 from harness.home import ADVICE, home
 
-
 _ALLOWED = "a folder, a hub id (owner/name), 'sample' or new:NAME=VALUE,…"
 
 

@@ -34,6 +34,7 @@ from harness.run import Run, RunWriter, open_run
 from harness.selection import Selected, changes, select
 from harness.sources import DataLocation
 from harness.teaching import Teaching, parse_head_labels, parse_hyper, parse_train_from
+from harness.unused import check_settings
 from harness.version import __version__
 from harness.workplace import compute_of
 
@@ -201,6 +202,9 @@ def prepare(request: Request, catalog: Catalog, checkpoint: Checkpoint | None = 
         gradient_checkpointing=request.gradient_checkpointing,
         deterministic=request.deterministic,
     )
+    settings = _settings(request, selected, compute.dtype)
+    if checkpoint is None:
+        check_settings(settings, selected)
     names = [entry.task.name for entry in selected]
     find = partial(
         model_of,
@@ -215,7 +219,7 @@ def prepare(request: Request, catalog: Catalog, checkpoint: Checkpoint | None = 
         models,
         selected,
         location,
-        _settings(request, selected, compute.dtype),
+        settings,
         dtype=compute.dtype,
         device=compute.device,
         limit=request.limit,

@@ -24,6 +24,7 @@ from harness.progress import Listener
 from harness.registry import load_catalog
 from harness.run import LOCK, verdict
 from harness.sources import DataLocation
+from harness.stages import PROTOCOL
 from harness.training import Chain, trained
 from harness.workplace import compute_of
 
@@ -81,7 +82,7 @@ def _done(job: Job, listener: Listener) -> str:
         base=replace(base, name=cell.model.name),
         stages=cell.setting.stages,
         location=location,
-        protocol=recipe.protocol or "phang2020",
+        protocol=recipe.protocol or PROTOCOL,
         seed=cell.seed,
         dtype=compute.dtype,
     )

@@ -128,6 +128,9 @@ class Checkpoint:
         return reads(self.config) if reads is not None else None
 
 
+_ALLOWED = "a folder or a hub id (owner/name)"
+
+
 def asked_of(name: str) -> tuple[str, Mapping[str, Any]]:
     """The name of a model without what it asks for, and that as changes to the configuration.
 
@@ -144,19 +147,22 @@ def asked_of(name: str) -> tuple[str, Mapping[str, Any]]:
     return name, {}
 
 
-def open_checkpoint(name: str, *, revision: str | None = None, offline: bool = False) -> Checkpoint:
+def open_checkpoint(
+    name: str, *, revision: str | None = None, offline: bool = False, allowed: str = _ALLOWED
+) -> Checkpoint:
     """Find a model folder, or fetch one from the hub, and check that it is whole.
 
     Args:
         name: A folder or an id on the hub; ``+bidirectional`` behind it has a decoder read in both directions.
         revision: On the hub.
         offline: Whether only what is cached is looked at.
+        allowed: What may be given, to say so where there is no such model.
 
     Raises:
         ModelError: No such folder or repository, or a part is missing or cut short.
     """
     plain, asked = asked_of(name)
-    root, found_revision = _locate(plain, revision, offline)
+    root, found_revision = _locate(plain, revision, offline, allowed)
     try:
         return _described(name, root, found_revision, asked)
     except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
@@ -240,14 +246,12 @@ def _lineage(folder: Path) -> tuple[Mapping[str, Any], ...]:
     return (*told["lineage"], own)
 
 
-def _locate(name: str, revision: str | None, offline: bool) -> tuple[Path, str | None]:
+def _locate(name: str, revision: str | None, offline: bool, allowed: str) -> tuple[Path, str | None]:
     folder = Path(name)
     if folder.is_dir():
         return folder.resolve(), None
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", name) or name.startswith("."):
-        raise ModelError(
-            f"no model folder {name}; give a folder, a hub id (owner/name), 'sample' or new:NAME=VALUE,…"
-        )
+        raise ModelError(f"no model folder {name}; give {allowed}")
     patterns = ["*.json", "*.txt", "*.model", "*.safetensors", "pytorch_model*.bin", "*/pytorch_model.bin"]
     try:
         found = hub.snapshot(name, kind="model", revision=revision, patterns=patterns, offline=offline)

@@ -24,8 +24,9 @@ from typing import Any, Literal, TypeAlias
 
 from harness import digests, matching
 from harness.errors import HarnessError, UsageError
-from harness.matching import Pair, main_cells
+from harness.matching import NotComparableError, Pair, main_cells
 from harness.paired import DRAWS, SAME, Comparison, compare, holm, smallest_drop
+from harness.records import Record
 from harness.registry import Catalog
 from harness.run import Run, open_run
 
@@ -252,12 +253,23 @@ def _cells(run: Run, baseline: Run, catalog: Catalog, found: Gate) -> list[Cell]
             cell = replace(cell, status="missing", reason=failures.get(name, gone))
         elif name in before:
             try:
+                _check_single(baseline.folder, before[name])
+                _check_single(run.folder, after[name])
                 pair = matching.pair(baseline.folder, before[name], run.folder, after[name], catalog)
                 cell = _compared(cell, pair, found.min_items, draws)
             except HarnessError as error:
                 cell = replace(cell, status="not comparable", reason=str(error))
         cells.append(cell)
     return cells
+
+
+def _check_single(folder: Path, records: Sequence[Record]) -> None:
+    """One number per cell and seed, or it would not be known which is meant; raises NotComparableError."""
+    ways = sorted({record.variant for record in records})
+    if len(ways) > 1:
+        raise NotComparableError(
+            f"scored in {len(ways)} ways in {folder} ({', '.join(ways)}); compare run folders that hold one of them"
+        )
 
 
 def _compared(cell: Cell, pair: Pair, min_items: int, draws: int) -> Cell:

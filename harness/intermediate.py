@@ -21,7 +21,7 @@ from harness.registry import Catalog
 from harness.selection import tasks_of
 from harness.sources import DataLocation
 from harness.spec import Schedule, TaskSpec, Training
-from harness.stages import Stage
+from harness.stages import PROTOCOL, Stage
 from harness.taughtsets import TaughtSets
 from harness.teaching import hyper_value, learned_with, parse_train_from
 
@@ -116,7 +116,11 @@ class StagePlanner:
     def _check_protocol(self, stage: Stage) -> None:
         known = {name for task in stage.tasks for name in self.catalog.task(task).protocols}
         if self.protocol not in known:
-            raise UsageError(f"no protocol '{self.protocol}'; there are {', '.join(sorted(known))}")
+            default = ", which training takes where none is named" if self.protocol == PROTOCOL else ""
+            raise UsageError(
+                f"{' and '.join(stage.tasks)}: there is no protocol '{self.protocol}'{default}; name one with --protocol "
+                f"(in a recipe, protocol): {', '.join(sorted(known))}"
+            )
 
     def _training(self, task: TaskSpec) -> Training:
         if task.intermediate is not None:
@@ -174,6 +178,7 @@ class StagePlanner:
                 "partly translated cannot tell it; leave the translations out"
             )
         try:
+            self._sets.check_range(learn)
             return self._sets.counted(learn)
         except UsageError as error:
             raise UsageError(f"task '{task.name}': {error}") from error

@@ -86,7 +86,9 @@ class PhasePlanner:
     def _learn(self, task: TaskSpec, training: Training) -> Taught:
         wanted = self.teaching.sets.get(task.name, self.teaching.sets.get(""))
         name = (wanted and wanted.task) or training.task
-        return self._sets.counted(to_learn(task.name, self._task(task, name), training, wanted))
+        learn = to_learn(task.name, self._task(task, name), training, wanted)
+        self._sets.check_range(learn)
+        return self._sets.counted(learn)
 
     def _select(self, task: TaskSpec, training: Training, learn: Taught, schedule: Schedule) -> Taught | None:
         """The selection set; None where the protocol has none, or where it is what is learned."""

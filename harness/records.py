@@ -158,7 +158,7 @@ def from_line(line: str, where: str) -> Record:
             raise ValueError(f"schema version {value.get('schema')}, this harness writes {SCHEMA_VERSION}")
         return Record(**{**value, "caveats": tuple(value["caveats"])})
     except (ValueError, TypeError, KeyError) as error:
-        raise OutputError(f"{where}: not a record ({error}); use another --output") from error
+        raise OutputError(f"{where}: not a record ({error}); evaluate again into another folder") from error
 
 
 def read_records(path: Path) -> list[Record]:

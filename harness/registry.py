@@ -131,13 +131,14 @@ def load_catalog(extra: Sequence[str] = (), *, others: bool = True) -> Catalog:
     """
     candidates = [item for item in _installed() if others or item.plugin.distribution == DISTRIBUTION]
     candidates = [_blocked_by_environment(candidate) for candidate in _without_twins(candidates)]
-    candidates += [_from_path(name) for name in extra]
+    # A module that an entry point names is loaded already.
+    known = {item.plugin.module for item in candidates if item.plugin.status == "loaded"}
+    candidates += [_from_path(name) for name in dict.fromkeys(extra) if name not in known]
     state = _State()
     for candidate in candidates:
         state.add(candidate)
-    asked = {candidate.plugin.module for candidate in candidates if candidate.plugin.distribution == "-"}
     for plugin in state.plugins:
-        if plugin.module in asked and plugin.status == "failed":
+        if plugin.module in extra and plugin.status == "failed":
             raise PluginError(f"plugin {plugin.module}: {plugin.error}")
     return state.catalog()
 
@@ -281,6 +282,7 @@ class _State:
 
     def _load(self, plugin: Plugin, load: Callable[[], ModuleType]) -> Plugin:
         module = load()
+        self._check_module(plugin, module)
         self.manager.register(module, _key(plugin))
         self.manager.check_pending()
         brought = {kind.kept: self._collect(plugin, module, kind) for kind in _KINDS}
@@ -295,6 +297,16 @@ class _State:
             self.found[kind.kept].update(brought[kind.kept])
             self.owners.update({(kind.name, name): plugin for name in brought[kind.kept]})
         return plugin
+
+    def _check_module(self, plugin: Plugin, module: ModuleType) -> None:
+        """Raise PluginError where another plugin is the same module; pluggy would tell of all that it knows."""
+        key = self.manager.get_name(module)
+        first = next((other for other in self.plugins if _key(other) == key), None)
+        if first is not None:
+            raise PluginError(
+                f"its module {plugin.module} is loaded already, as plugin {first.name} of {first.distribution} "
+                f"{first.version}; name it once"
+            )
 
     def _check_model_types(self, encoders: Mapping[str, EncoderAdapter]) -> None:
         """Raise PluginError where a model type would have two adapters."""

@@ -87,14 +87,15 @@ def _manifest(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise OutputError(f"{path}: not readable ({error})") from error
     if not isinstance(manifest, dict):
-        raise OutputError(f"{path}: not the manifest of a run; use another --output")
+        raise OutputError(f"{path}: not the manifest of a run; give another folder")
     if manifest.get("schema") != SCHEMA_VERSION:
         raise OutputError(
-            f"{path}: schema version {manifest.get('schema')}, this harness writes {SCHEMA_VERSION}"
+            f"{path}: schema version {manifest.get('schema')}, this harness writes {SCHEMA_VERSION}; "
+            "evaluate again into another folder"
         )
     gone = [key for key in _NEEDED if key not in manifest]
     if gone:
-        raise OutputError(f"{path}: damaged, it lacks {', '.join(gone)}; use another --output")
+        raise OutputError(f"{path}: damaged, it lacks {', '.join(gone)}; evaluate again into another folder")
     return manifest
 
 

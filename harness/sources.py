@@ -39,7 +39,7 @@ class DataLocation:
         """Read the value of ``--data``: ``hub``, ``sample``, ``DIR`` or ``DIR+hub``.
 
         Raises:
-            DataError: The folder does not exist or is empty.
+            DataError: The folder does not exist, is a file, or is empty.
         """
         if text in ("hub", "sample"):
             return cls(kind=text, offline=offline)
@@ -47,8 +47,9 @@ class DataLocation:
         if text.endswith(_AND_HUB) and not folder.is_dir():
             folder, both = Path(text.removesuffix(_AND_HUB)), True
         if not folder.is_dir():
+            what = "is a file" if folder.exists() else "does not exist"
             raise DataError(
-                f"data folder {folder} does not exist; give a folder, 'hub', 'sample', or a folder and what it has not "
+                f"data folder {folder} {what}; give a folder, 'hub', 'sample', or a folder and what it has not "
                 f"from the hub: DIR{_AND_HUB}"
             )
         try:

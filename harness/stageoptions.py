@@ -15,18 +15,18 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageOptions:
-    """What the user gave, as text; see ``harness train --help`` for the meaning of each."""
+    """What the user gave, as text, None or empty for nothing; see ``harness train --help`` for the meaning of each."""
 
     tasks: Sequence[str]
     schedule: Literal["multitask", "sequential"] = "multitask"
-    sampler: SamplerKind = "proportional"
-    temperature: float = 1.0
+    sampler: SamplerKind | None = None
+    temperature: float | None = None
     cap: int | None = None
     shares: Sequence[str] = ()
     mlm_share: float = 0.0
-    mlm_tasks: Sequence[str] = ("mlm",)
+    mlm_tasks: Sequence[str] = ()
     mlm_languages: Sequence[str] = ()
-    mlm_alpha: float = 0.3
+    mlm_alpha: float | None = None
     train_size: Sequence[str] = ()
     translated: Sequence[str] = ()
     train_from: Sequence[str] = ()
@@ -39,7 +39,7 @@ def stages_of(options: StageOptions) -> tuple[Stage, ...]:
     """One stage with all tasks, or one for each in the given order.
 
     Raises:
-        UsageError: An option is not of its form, or names a task that is not learned.
+        UsageError: An option is not of its form, names a task that is not learned, or would change nothing.
     """
     tasks = _several(options.tasks)
     if not tasks:
@@ -47,21 +47,16 @@ def stages_of(options: StageOptions) -> tuple[Stage, ...]:
     blank = next((text for text in options.apart if not _several([text])), None)
     if blank is not None:
         raise UsageError(f"--apart '{blank}': name tasks or suites, e.g. xtreme")
-    known = (*tasks, *_several(options.mlm_tasks))
+    masked = _masked(options)
+    known = (*tasks, *(masked.tasks if masked.share else ()))
     sizes = _by_task("train-size", options.train_size, known, str)
     translated = _by_task("translated", options.translated, known, _translated)
     train_from = _by_task("train-from", options.train_from, known, str)
     hyper = parse_hyper(options.hyper, known)
     settings = parse_set(options.changes, known)
-    masked = MaskedShare(
-        share=options.mlm_share,
-        tasks=_several(options.mlm_tasks),
-        languages=_several(options.mlm_languages),
-        alpha=options.mlm_alpha,
-    )
     groups = [tasks] if options.schedule == "multitask" else [(task,) for task in tasks]
     mine = {"", *masked.tasks} if masked.share else {""}
-    return tuple(
+    stages = tuple(
         Stage(
             tasks=group,
             sampler=_sampler(options, group),
@@ -75,6 +70,39 @@ def stages_of(options: StageOptions) -> tuple[Stage, ...]:
         )
         for group in groups
     )
+    _check_sampling(options, tasks)
+    return stages
+
+
+def _masked(options: StageOptions) -> MaskedShare:
+    if options.mlm_tasks and not options.mlm_share:
+        raise UsageError("--mlm-tasks goes with --mlm-share only; without it nothing is mixed in")
+    default = MaskedShare()
+    return MaskedShare(
+        share=options.mlm_share,
+        tasks=_several(options.mlm_tasks) if options.mlm_tasks else default.tasks,
+        languages=_several(options.mlm_languages),
+        alpha=default.alpha if options.mlm_alpha is None else options.mlm_alpha,
+    )
+
+
+def _check_sampling(options: StageOptions, tasks: Sequence[str]) -> None:
+    """Refuse what says how tasks are drawn where there is nothing to draw, or nothing is said; raises UsageError."""
+    given = {
+        "sampler": options.sampler,
+        "temperature": options.temperature,
+        "cap": options.cap,
+        "share": options.shares or None,
+    }
+    named = next((name for name, value in given.items() if value is not None), None)
+    if named and (options.schedule == "sequential" or len(tasks) == 1):
+        raise UsageError(
+            f"--{named} goes with several tasks learned at once only (--schedule multitask); leave it out"
+        )
+    if options.sampler == "temperature" and options.temperature is None:
+        raise UsageError("--sampler temperature needs --temperature, 1 (proportional) or more")
+    if options.temperature is not None and options.sampler != "temperature":
+        raise UsageError("--temperature goes with --sampler temperature only")
 
 
 def _sampler(options: StageOptions, group: Sequence[str]) -> Sampler:
@@ -84,11 +112,11 @@ def _sampler(options: StageOptions, group: Sequence[str]) -> Sampler:
         raise UsageError(
             "--share belongs to --schedule multitask; one after the other, each task has its own steps"
         )
-    if shares and options.sampler not in ("proportional", "fixed"):
+    if shares and options.sampler not in (None, "proportional", "fixed"):
         raise UsageError(f"--share and --sampler {options.sampler} exclude each other")
     return Sampler(
-        kind="fixed" if shares else options.sampler,
-        temperature=options.temperature,
+        kind="fixed" if shares else options.sampler or "proportional",
+        temperature=1.0 if options.temperature is None else options.temperature,
         cap=options.cap,
         shares=shares,
     )

@@ -12,6 +12,8 @@ from typing import Literal, TypeAlias
 
 from harness.errors import UsageError
 
+# Whose training values are taken where no protocol is named: Phang et al. 2020 (arXiv 2005.13013).
+PROTOCOL = "phang2020"
 SamplerKind: TypeAlias = Literal["proportional", "uniform", "temperature", "fixed"]
 SAMPLERS: tuple[SamplerKind, ...] = ("proportional", "uniform", "temperature", "fixed")
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from harness import sources
 from harness.apart import Kept, kept_apart
-from harness.errors import DataError
+from harness.errors import DataError, UsageError
 from harness.formats.base import Example
 from harness.plan import Taught
 from harness.sources import DataLocation, RowSet
@@ -84,6 +84,25 @@ class TaughtSets:
             caveats=tuple(dict.fromkeys(caveats)),
             left_out=left_out,
         )
+
+    def check_range(self, taught: Taught) -> None:
+        """Find out that a range goes beyond the examples; in several languages it counts for each, and some may be short.
+
+        Raises:
+            DataError: A set is not to be had.
+            UsageError: There are fewer examples.
+        """
+        if taught.rows is None or len(taught.languages) > 1:
+            return
+        (language,) = taught.languages
+        there = len(self._apart(taught, language) if taught.apart else self._set(taught, language))
+        first, end = taught.rows
+        if first < there < end:
+            asked = f"rows {first} to {end - 1}" if first else f"{end} examples"
+            raise UsageError(
+                f"--train-from: {asked} of {taught.task.name}/{taught.split} are wanted; there are only {there} examples; "
+                "give a smaller range, or none for all"
+            )
 
     def _left_out(self, taught: Taught) -> tuple[int, tuple[str, ...]]:
         """How many texts are not learned because they are evaluated, and which evaluated sets could not be looked at."""

@@ -25,8 +25,9 @@ from harness.progress import Listener, Silent
 from harness.registry import Catalog, load_catalog
 from harness.sources import DataLocation
 from harness.stageoptions import StageOptions, stages_of
-from harness.stages import Stage
+from harness.stages import PROTOCOL, Stage
 from harness.teaching import learned_with
+from harness.unused import check_stage_options
 from harness.workplace import compute_of
 
 
@@ -123,7 +124,7 @@ def train(
     tasks: Sequence[str] | str,
     output: str | Path | None = None,
     data: str = "hub",
-    protocol: str = "phang2020",
+    protocol: str = PROTOCOL,
     seed: int = 0,
     device: str = "auto",
     dtype: str = "auto",
@@ -155,9 +156,12 @@ def train(
     )
     named = (tasks,) if isinstance(tasks, str) else tasks
     location = DataLocation.parse(data, offline=offline)
+    staged = StageOptions(tasks=named, **options)
+    stages = stages_of(staged)
+    check_stage_options(staged, stages, catalog)
     chain = Chain(
         base=model_of(str(model), catalog, location, revision=revision, offline=offline),
-        stages=stages_of(StageOptions(tasks=named, **options)),
+        stages=stages,
         location=location,
         protocol=protocol,
         seed=seed,

@@ -16,6 +16,8 @@ from harness.engine.session import Compute
 from harness.errors import UsageError
 from harness.home import ADVICE, home
 
+_ALLOWED = "a folder, a hub id (owner/name), 'sample' or new:NAME=VALUE,…"
+
 
 def checkpoint_of(name: str, *, revision: str | None = None, offline: bool = False) -> Checkpoint:
     """The checkpoint that a value of ``--model`` names: a folder, a hub id, or a built-in one; raises ModelError."""
@@ -24,7 +26,7 @@ def checkpoint_of(name: str, *, revision: str | None = None, offline: bool = Fal
         plain.startswith(f"{SAMPLE}-") and "/" not in plain and not Path(plain).is_dir()
     )
     if not built_in:
-        return checkpoints.open_checkpoint(name, revision=revision, offline=offline)
+        return checkpoints.open_checkpoint(name, revision=revision, offline=offline, allowed=_ALLOWED)
     folder = f"{sample_checkpoint(home(), plain)}{name.removeprefix(plain)}"
     return replace(checkpoints.open_checkpoint(folder), name=name)
 

@@ -504,7 +504,9 @@ def test_a_damaged_run_folder_is_told_by_eval_and_by_report(
 ) -> None:
     (done / file).write_text(content, encoding="utf-8")
     assert_one_line(cli(*SAMPLE, "-o", done), [str(done), *words])
-    assert_one_line(cli("report", done), [str(done), *words])
+    said = cli("report", done)
+    assert_one_line(said, [str(done), *words])
+    assert "--output" not in said.err
 
 
 def test_a_folder_in_use_by_another_process_is_told(cli: Cli, tmp_path: Path) -> None:
@@ -512,6 +514,44 @@ def test_a_folder_in_use_by_another_process_is_told(cli: Cli, tmp_path: Path) ->
     with FileLock(tmp_path / "run" / ".lock"):
         assert_one_line(cli(*SAMPLE, "-o", tmp_path / "run"), [str(tmp_path / "run"), "in use by another"])
     assert cli(*SAMPLE, "-o", tmp_path / "run").code == 0
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--hyper", "epochs=1"),
+        ("--seeds", "0,1"),
+        ("--train-from", "train:9"),
+        ("--head-labels", "tatoeba=none"),
+    ],
+)
+def test_an_option_of_heads_is_refused_where_only_vectors_are_compared(
+    cli: Cli, tmp_path: Path, option: str, value: str
+) -> None:
+    said = cli(
+        "eval",
+        "-m",
+        "sample",
+        "--data",
+        "sample",
+        "-t",
+        "xtreme-retrieval",
+        "-o",
+        tmp_path / "run",
+        option,
+        value,
+    )
+    words = f"{option} goes with tasks that have a head only; bucc2018, tatoeba only compare vectors"
+    assert_one_line(said, [words, f"leave {option} out"])
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_file_is_no_data_folder(cli: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "rows.tsv"
+    file.write_text("a\tb\n", encoding="utf-8")
+    for given in (file, f"{file}+hub"):
+        said = cli("eval", "-m", "sample", "-t", "tatoeba", "--data", given)
+        assert_one_line(said, [f"data folder {file} is a file; give a folder, 'hub', 'sample'"])
 
 
 def test_a_report_of_no_run_is_told(cli: Cli, tmp_path: Path) -> None:

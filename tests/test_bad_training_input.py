@@ -86,11 +86,16 @@ def scored(run: Path) -> set[tuple[str, str]]:
         pytest.param(
             ("--train-from", "train:40-50"), ["udpos/train has no row in this range"], id="past the end"
         ),
+        pytest.param(
+            ("--train-from", "train:30-50"),
+            ["rows 30 to 50 of udpos/train", "there are only 40"],
+            id="beyond",
+        ),
         pytest.param(("--train-from", "train:x"), ["[TASK=][OTHER/]SPLIT[:RANGE]"], id="range"),
         pytest.param(
             ("--train-from", "test"), ["every example of this split was learned", "RANGE"], id="all"
         ),
-        pytest.param(("--train-from", "test:99"), ["every example of this split was learned"], id="all rows"),
+        pytest.param(("--train-from", "test:10"), ["every example of this split was learned"], id="all rows"),
         pytest.param(("--head-labels", "xnli=a,b"), ["--head-labels xnli=a,b", "selected"], id="labels"),
         pytest.param(
             ("--head-labels", "udpos=none", "--head-labels", "udpos=A,B"),
@@ -107,6 +112,25 @@ def scored(run: Path) -> set[tuple[str, str]]:
         pytest.param(("--seeds", "-1"), ["whole numbers from 0"], id="negative seed"),
         pytest.param(("--seeds", ""), ["give different whole numbers"], id="no seed"),
         pytest.param(("--seeds", str(2**64)), ["seeds", "from 0"], id="seed that torch cannot take"),
+        pytest.param(
+            ("--layer", "2"), ["--layer goes with tasks that compare vectors only; udpos"], id="layer"
+        ),
+        pytest.param(
+            ("--pooling", "cls"), ["--pooling goes with tasks that compare vectors only"], id="pooling"
+        ),
+        pytest.param(
+            ("--skip-special-tokens",),
+            [
+                "--skip-special-tokens goes with tasks that compare vectors only",
+                "leave --skip-special-tokens out",
+            ],
+            id="special tokens",
+        ),
+        pytest.param(
+            ("-t", "tatoeba", "-l", "de", "--hyper", "tatoeba.epochs=1"),
+            ["--hyper for task 'tatoeba'", "no head is trained for it"],
+            id="hyper of vectors",
+        ),
         pytest.param(("--protocol", "mine"), ["no protocol 'mine'", "xtreme, phang2020"], id="protocol"),
     ],
 )

@@ -297,6 +297,17 @@ def test_report_shows_a_finished_run_again_and_writes_its_report_anew(cli: Cli, 
     assert {name: (run / name).read_bytes() for name in before} == before
 
 
+def test_a_report_in_a_pipe_is_as_wide_as_the_evaluation_was(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    run = tmp_path / "run"
+    first, again = cli(*EVAL, "-t", "xtreme-retrieval", "-o", run), cli("report", run)
+    shown = [said.out.partition(f"{word}: ")[0] for said, word in ((first, "run"), (again, "report"))]
+    assert "tatoeba" in shown[1]
+    assert shown[1].rstrip() == shown[0].partition("not in the data")[0].rstrip()
+
+
 def test_the_list_of_tasks_is_the_golden_one(cli: Cli) -> None:
     assert cli("tasks", "list").out == (GOLDEN / "tasks_list.txt").read_text(encoding="utf-8")
 

@@ -407,6 +407,21 @@ def test_a_language_that_a_run_has_only_in_a_variant_that_does_not_count_is_miss
     assert found.cells[0].reason == "the run has it only in a variant that was not asked for last"
 
 
+@pytest.mark.parametrize("double", [("baseline",), ("run",), ("baseline", "run")], ids="+".join)
+def test_a_folder_that_holds_two_variants_of_a_task_is_named_with_both(
+    tmp_path: Path, catalog: Catalog, double: tuple[str, ...]
+) -> None:
+    other = labels(record={"variant": "xtreme.layer8.mean"})
+    for side in ("baseline", "run"):
+        write_run(tmp_path / side, [labels(), other] if side in double else [labels()])
+    (cell,) = gate(tmp_path / "run", tmp_path / "baseline", catalog).cells
+    assert cell.status == "not comparable"
+    assert cell.reason == (
+        f"scored in 2 ways in {tmp_path / double[0]} (xtreme.head, xtreme.layer8.mean); compare run folders that hold "
+        "one of them"
+    )
+
+
 def test_one_of_the_installed_metrics_must_be_meant(compare: Compare, catalog: Catalog) -> None:
     newer = replace(ACCURACY, signature="accuracy|exact|v9")
     cells = [labels()]

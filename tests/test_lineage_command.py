@@ -57,6 +57,13 @@ def test_the_lineage_as_json_is_what_the_checkpoint_says(cli: Cli, trained_seque
     assert told["phases"] == [*own.pop("lineage"), own]
 
 
+@pytest.mark.parametrize("name", ["sample", "no-such-folder"])
+def test_what_lineage_does_not_take_is_not_advised(cli: Cli, name: str) -> None:
+    done = cli("lineage", name)
+    assert (done.code, done.out) == (2, "")
+    assert done.err == f"harness: no model folder {name}; give a folder or a hub id (owner/name)\n"
+
+
 def test_a_folder_without_a_history_has_only_weights(cli: Cli, sample_model: Path) -> None:
     done = cli("lineage", sample_model)
     weights = open_checkpoint(str(sample_model)).weights

@@ -214,7 +214,18 @@ def test_where_one_is_killed_all_end_and_the_same_command_completes(
         assert "units to compute" in processes[0].stderr.readline()
         processes[1].kill()
 
-    arguments = (*EVAL, "-t", "tatoeba,bucc2018", "--layer", "all", "-b", "64", "-o", home / "killed")
+    arguments = (
+        *EVAL[:3],
+        *SAMPLE,
+        "-t",
+        "tatoeba,bucc2018",
+        "--layer",
+        "all",
+        "-b",
+        "64",
+        "-o",
+        home / "killed",
+    )
     first, second = together("-m", "harness", *arguments, meanwhile=kill, HARNESS_HOME=str(home))
     assert second.code == -signal.SIGKILL
     assert first.code == 2

@@ -141,7 +141,7 @@ def test_a_line_that_is_no_record_of_this_schema_is_named_with_file_and_line(
 ) -> None:
     path = tmp_path / "records.jsonl"
     path.write_text(f"{records.to_line(RECORD)}\n{line}\n", encoding="utf-8")
-    with pytest.raises(OutputError, match=rf"^{re.escape(str(path))}, line 2: not a record .*--output"):
+    with pytest.raises(OutputError, match=rf"^{re.escape(str(path))}, line 2: not a record .*another folder"):
         records.read_records(path)
 
 

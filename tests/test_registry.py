@@ -204,6 +204,39 @@ def test_a_module_and_a_file_are_loaded_by_minus_p(
     assert json.loads(said.out)["name"] == "from-file"
 
 
+def test_a_module_of_an_entry_point_or_one_given_twice_is_loaded_once(
+    install: Install, cli: Callable[..., Any]
+) -> None:
+    modules = {"weather_rain": task("rain"), "weather_wind": task("wind")}
+    install("weather", "1.0", {"rain": "weather_rain"}, modules)
+    for name in ("rain", "wind"):
+        twice = ("-p", f"weather_{name}") * 2
+        said = cli("tasks", "show", name, *twice)
+        assert said.code == 0, said.err
+        loaded = json.loads(cli("plugins", "list", "--json", *twice).out)
+        assert [plugin["status"] for plugin in loaded if plugin["tasks"] == [name]] == ["loaded"]
+
+
+def test_a_broken_module_of_an_entry_point_is_an_error_when_asked_for_by_minus_p(
+    install: Install, cli: Callable[..., Any]
+) -> None:
+    install("weather", "1.0", {"rain": "weather_rain"}, {"weather_rain": "raise ValueError('no luck')\n"})
+    assert cli("tasks", "list").code == 0
+    said = cli("tasks", "list", "-p", "weather_rain")
+    assert (said.code, said.err) == (2, "harness: plugin weather_rain: ValueError: no luck\n")
+
+
+def test_a_module_under_two_entry_points_is_set_aside_once_in_a_few_words(install: Install) -> None:
+    points = {"rain": "weather_rain", "shower": "weather_rain"}
+    install("weather", "1.0", points, {"weather_rain": task("rain")})
+    catalog = load_catalog()
+    rain, shower = (by_name(catalog, "weather")[name] for name in points)
+    assert (rain.status, rain.tasks, shower.status) == ("loaded", ("rain",), "failed")
+    assert shower.error == (
+        "PluginError: its module weather_rain is loaded already, as plugin rain of weather 1.0; name it once"
+    )
+
+
 def test_two_files_of_one_name_in_two_folders_are_both_loaded(tmp_path: Path, isolated: object) -> None:
     paths = [tmp_path / folder / "plugin.py" for folder in ("one", "two")]
     for path in paths:

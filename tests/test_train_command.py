@@ -106,7 +106,7 @@ EVERY: list[tuple[tuple[str, ...], list[Stage]]] = [
         ],
     ),
     (
-        ("-t", "mnli,tlm", "--schedule", "sequential", "--set", "tlm.share=0.3", "--set", "mlm.pack=false"),
+        ("-t", "mnli,tlm", "--schedule", "sequential", "--set", "tlm.share=0.3"),
         [Stage(tasks=("mnli",)), Stage(tasks=("tlm",), settings={"tlm": {"share": "0.3"}})],
     ),
     # What is said of one task of a sequence reaches that one alone.
@@ -117,8 +117,14 @@ EVERY: list[tuple[tuple[str, ...], list[Stage]]] = [
             Stage(tasks=("qqp",), hyper={"": {"clip": "2"}}, sizes={"qqp": "5"}),
         ],
     ),
-    # What is said of masked LM that is not mixed in is left aside.
-    (("-t", "mnli", "--train-size", "mlm=5"), [Stage(tasks=("mnli",))]),
+    (
+        ("-t", "mlm,mnli", "--schedule", "sequential", "--mlm-languages", "de", "--mlm-alpha", "0.5", "--apart", "xtreme"),
+        [
+            Stage(tasks=(name,), masked=MaskedShare(languages=("de",), alpha=0.5), apart=("xtreme",))
+            for name in ("mlm", "mnli")
+        ],
+    ),
+    (("-t", "translation_ranking", "--apart", "tatoeba"), [Stage(tasks=("translation_ranking",), apart=("tatoeba",))]),
     (
         ("-t", "mnli", "--mlm-share", "0.5", "--train-size", "mlm=5"),
         [Stage(tasks=("mnli",), masked=MaskedShare(share=0.5), sizes={"mlm": "5"})],
@@ -210,6 +216,39 @@ def test_everything_else_reaches_its_place(cli: Cli, caught: Caught, tmp_path: P
         (("-t", "mnli", "--train-from", "a/b/c"), "--train-from a/b/c: give"),
         (("-t", "mnli", "--seed", "-1"), "Invalid value for '--seed'"),
         (("-t", "mnli", "--schedule", "both"), "Invalid value for '--schedule'"),
+        (
+            ("-t", "mnli,qqp", "--protocol", "mine"),
+            "mnli and qqp: there is no protocol 'mine'; name one with --protocol (in a recipe, protocol): phang2020, xtreme",
+        ),
+        (
+            ("-t", "mnli", "--apart", "xtreme"),
+            "--apart goes with tasks of texts in many languages only (mlm, tlm, translation_ranking), and mnli learns from none; ",
+        ),
+        (("-t", "mnli,qqp", "--mlm-languages", "de"), "--mlm-languages goes with tasks of texts in many languages only"),
+        (("-t", "mnli", "--mlm-alpha", "0.3"), "--mlm-alpha goes with tasks of texts in many languages only"),
+        (("-t", "mlm", "--mlm-tasks", "mlm"), "--mlm-tasks goes with --mlm-share only; without it nothing is mixed in"),
+        (("-t", "mnli", "--set", "mlm.share=0.3"), "--set mlm.share=0.3: task 'mlm' is not selected"),
+        (("-t", "mnli", "--train-size", "mlm=5"), "--train-size mlm=5: task 'mlm' is not learned; there are mnli"),
+        (("-t", "mnli", "--hyper", "mlm.epochs=1"), "--hyper mlm.epochs=1: task 'mlm' is not selected"),
+        (
+            ("-t", "mnli,qqp", "--schedule", "sequential", "--sampler", "uniform"),
+            "--sampler goes with several tasks learned at once only (--schedule multitask); leave it out",
+        ),
+        (("-t", "mnli", "--mlm-share", "0.2", "--sampler", "proportional"), "--sampler goes with several tasks"),
+        (("-t", "mnli", "--temperature", "1"), "--temperature goes with several tasks learned at once only"),
+        (("-t", "mnli", "--cap", "9"), "--cap goes with several tasks learned at once only"),
+        (("-t", "mnli", "--share", "mnli=1"), "--share goes with several tasks learned at once only"),
+        (
+            ("-t", "mnli,qqp", "--sampler", "temperature"),
+            "--sampler temperature needs --temperature, 1 (proportional) or more",
+        ),
+        (("-t", "mnli,qqp", "--temperature", "1"), "--temperature goes with --sampler temperature only"),
+        (
+            ("-t", "mnli", "--train-from", "train:100000"),
+            "task 'mnli': --train-from: 100000 examples of mnli/train are wanted; there are only 60 examples",
+        ),
+        (("-t", "mnli", "--train-from", "train:50-60"), "rows 50 to 60 of mnli/train are wanted; there are only 60"),
+        (("-t", "mlm", "--mlm-languages", "de", "--train-from", "train:9999"), "9999 examples of mlm/train are wanted"),
         (("-t", "mnli", "--device", "tpu"), "tpu"),
         (("-t", "mnli", "--data", "nowhere"), "nowhere"),
     ],

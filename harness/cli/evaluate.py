@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +53,7 @@ if TYPE_CHECKING:
     "changes",
     multiple=True,
     metavar="TASK.SETTING=VALUE",
-    help="Another setting of a task's format, e.g. bucc2018.margin=distance, .k=8, .retrieval=intersect, tatoeba.centred=true.",
+    help="Another setting of a task's format, e.g. bucc2018.margin=distance, bucc2018.k=8, bucc2018.retrieval=intersect, tatoeba.centred=true.",
 )
 @click.option(
     "--protocol", help="Layer, pooling and lengths as published. Default: the task's first (xtreme)."
@@ -206,14 +205,12 @@ def _print_json(run: Run, code: int, sentence: str, suites: Mapping[str, Suite])
 
 
 def _print_table(run: Run, prepared: Prepared, suites: Mapping[str, Suite]) -> None:
-    from rich.console import Console
-
+    from harness.cli.console import console
     from harness.report import summarise, terminal
 
     chosen = {unit.key for unit in prepared.plan.units}
     shown = [record for record in run.records if record.unit in chosen]
-    console = Console(width=None if sys.stdout.isatty() else 140)
-    console.print(terminal.render(summarise(shown, suites)))
+    console().print(terminal.render(summarise(shown, suites)))
     for entry in prepared.selected:
         if entry.missing:
             click.echo(

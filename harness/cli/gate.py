@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -94,14 +93,14 @@ def command(
 
 
 def _print(found: Gate) -> None:
-    from rich.console import Console
+    from harness.cli.console import console
 
-    console = Console(width=None if sys.stdout.isatty() else 140, highlight=False, markup=False)
+    out = console(plain=True)
     if found.cells:
-        console.print(_table(found))
+        out.print(_table(found))
     for remark in _remarks(found):
-        console.print(remark, soft_wrap=True)
-    console.print(f"verdict: {found.verdict.sentence}", soft_wrap=True)
+        out.print(remark, soft_wrap=True)
+    out.print(f"verdict: {found.verdict.sentence}", soft_wrap=True)
 
 
 def _table(found: Gate) -> Table:

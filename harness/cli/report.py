@@ -38,8 +38,7 @@ def command(
 
 
 def _run(folder: Path, catalog: Catalog, by_language: bool | None, as_json: bool) -> None:
-    from rich.console import Console
-
+    from harness.cli.console import console
     from harness.report import terminal
 
     run = open_run(folder)
@@ -47,13 +46,12 @@ def _run(folder: Path, catalog: Catalog, by_language: bool | None, as_json: bool
     if as_json:
         _print_json(report.tables_as_json(run, catalog.suites))
         return
-    Console().print(terminal.render(report.summarise(run.records, catalog.suites), by_language=by_language))
+    console().print(terminal.render(report.summarise(run.records, catalog.suites), by_language=by_language))
     click.echo(f"report: {run.report}")
 
 
 def _experiment(folder: Path, catalog: Catalog, as_json: bool) -> None:
-    from rich.console import Console
-
+    from harness.cli.console import console
     from harness.report import experiment
     from harness.report.experiment import terminal
 
@@ -62,7 +60,7 @@ def _experiment(folder: Path, catalog: Catalog, as_json: bool) -> None:
     if as_json:
         _print_json(experiment.as_json(found))
         return
-    Console().print(terminal.render(found))
+    console().print(terminal.render(found))
     click.echo(f"report: {page}")
 
 

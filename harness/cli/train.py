@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.cli.options import json_option, plugin_options
+from harness.stages import PROTOCOL
 
 if TYPE_CHECKING:
     from harness.engine.ranks import Ranks
@@ -39,13 +40,9 @@ _OWN = ("output", "data", "protocol", "seed", "revision", "offline", "overwrite"
 @click.option(
     "--sampler",
     type=click.Choice(["proportional", "uniform", "temperature", "fixed"]),
-    default="proportional",
-    show_default=True,
-    help="How often each task of a multi-task schedule is drawn.",
+    help="How often each task of a multi-task schedule is drawn. Default: proportional.",
 )
-@click.option(
-    "--temperature", type=float, default=1.0, help="Of the sampler 'temperature': sizes to the power 1/T."
-)
+@click.option("--temperature", type=float, help="Of the sampler 'temperature': sizes to the power 1/T.")
 @click.option("--cap", type=int, help="Examples of a task that count at most for the sampler.")
 @click.option(
     "--share", "shares", multiple=True, metavar="TASK=X", help="Fixed share of the steps of a task."
@@ -56,16 +53,12 @@ _OWN = ("output", "data", "protocol", "seed", "revision", "offline", "overwrite"
 @click.option(
     "--mlm-tasks",
     multiple=True,
-    default=("mlm",),
-    show_default=True,
-    help="mlm (text), tlm (translation pairs), or both.",
+    help="mlm (text), tlm (translation pairs), or both, with --mlm-share. Default: mlm.",
 )
 @click.option(
     "--mlm-languages", multiple=True, help="Of texts and translation pairs. Default: all that the data has."
 )
-@click.option(
-    "--mlm-alpha", type=float, default=0.3, show_default=True, help="Exponent of language sampling."
-)
+@click.option("--mlm-alpha", type=float, help="Exponent of language sampling. Default: 0.3.")
 @click.option(
     "--train-size",
     multiple=True,
@@ -107,9 +100,7 @@ _OWN = ("output", "data", "protocol", "seed", "revision", "offline", "overwrite"
     "-o", "--output", type=click.Path(path_type=Path), help="Where the checkpoint is put. Default: the cache."
 )
 @click.option("--overwrite", is_flag=True, help="Replace a checkpoint that lies in --output.")
-@click.option(
-    "--protocol", default="phang2020", show_default=True, help="Whose hyper-parameters and lengths."
-)
+@click.option("--protocol", default=PROTOCOL, show_default=True, help="Whose hyper-parameters and lengths.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]")
 @click.option(
@@ -147,6 +138,7 @@ def _trained(ranks: Ranks, options: dict[str, Any], *, dry_run: bool, as_json: b
     from harness.sources import DataLocation
     from harness.stageoptions import StageOptions, stages_of
     from harness.training import Chain, carried_out, planned
+    from harness.unused import check_stage_options
     from harness.workplace import compute_of
 
     catalog = load_catalog(options.pop("plugins"), others=not options.pop("no_plugins"))
@@ -154,7 +146,9 @@ def _trained(ranks: Ranks, options: dict[str, Any], *, dry_run: bool, as_json: b
     compute = compute_of(
         **{name: options.pop(name) for name in ("device", "dtype", "gradient_checkpointing", "deterministic")}
     )
-    stages = stages_of(StageOptions(**options))
+    staged = StageOptions(**options)
+    stages = stages_of(staged)
+    check_stage_options(staged, stages, catalog)
     location = DataLocation.parse(own["data"], offline=own["offline"])
     named = {"revision": own["revision"], "offline": own["offline"]}
     chain = Chain(

@@ -92,9 +92,9 @@ class TaughtSets:
             DataError: A set is not to be had.
             UsageError: There are fewer examples.
         """
-        if taught.rows is None or len(taught.languages) > 1:
+        if taught.rows is None or len(taught.languages) != 1:
             return
-        (language,) = taught.languages
+        language = taught.languages[0]
         there = len(self._apart(taught, language) if taught.apart else self._set(taught, language))
         first, end = taught.rows
         if first < there < end:

@@ -203,6 +203,7 @@ def prepare(request: Request, catalog: Catalog, checkpoint: Checkpoint | None = 
         deterministic=request.deterministic,
     )
     settings = _settings(request, selected, compute.dtype)
+    # A recipe's cells bring their checkpoint; what it says of all targets need not concern each.
     if checkpoint is None:
         check_settings(settings, selected)
     names = [entry.task.name for entry in selected]

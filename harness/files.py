@@ -140,7 +140,7 @@ def copy_folder(folder: Path, draft: Path) -> None:
 
 
 def output_error(
-    path: Path, error: OSError, advice: str = "choose another folder with --output"
+    path: Path | str, error: OSError, advice: str = "choose another folder with --output"
 ) -> UnwrittenError:
     """The one-line form of a failed write."""
     if error.errno in FULL:

@@ -76,15 +76,14 @@ def _copies(learn: Taught, task: TaskSpec, split: str, sets: TaughtSets) -> Lear
         for example in scored
         for passages in [task.format.passages(example)]
         # A copy may differ in a character, or in how its words were cut; the id and one passage give it away.
-        if passages in known or _alike(passages, learned.get(example.id, ()))
+        if passages in known or _letters(passages) & _letters(learned.get(example.id, ()))
     )
     return Learned(ids=frozenset(copies))
 
 
-def _alike(passages: Sequence[str], others: Sequence[str]) -> bool:
-    """Whether one passage has most words of one of the others, and that most of its; sentences of any tasks share some."""
-    pairs = ((set(words(one)), set(words(other))) for one in passages for other in others)
-    return any(2 * len(one & other) > max(len(one), len(other)) for one, other in pairs)
+def _letters(passages: Sequence[str]) -> set[str]:
+    """Passages without what parts words, so that it does not matter how a treebank cut them."""
+    return {letters for passage in passages if (letters := "".join(words(passage)))}
 
 
 def learned_before(

@@ -445,11 +445,11 @@ def test_equal_ids_of_other_content_are_scored(catalog: Catalog, parent: Checkpo
     assert learned(catalog, parent, "xnli", "test", "train", location) == set()
 
 
-def test_a_word_in_common_makes_no_copy_of_a_sentence(catalog: Catalog, tmp_path: Path) -> None:
+def test_words_in_common_make_no_copy_of_a_sentence(catalog: Catalog, tmp_path: Path) -> None:
     """XTREME's files of both tagging tasks number their sentences alike, and all have words in common."""
     for name, lines in (
-        ("panx/train-en", "The\tO\nNile\tB-LOC\n"),
-        ("udpos/test-en", "The\tDET\nend\tNOUN\n"),
+        ("panx/train-en", "The\tO\nlong\tO\nNile\tB-LOC\n"),
+        ("udpos/test-en", "The\tDET\nlong\tADJ\nend\tNOUN\n"),
     ):
         path = tmp_path / f"{name}.tsv"
         path.parent.mkdir()

@@ -5,7 +5,6 @@ Knows the names of sub-commands and loads only the one that is asked for.
 
 from __future__ import annotations
 
-import errno
 import importlib
 import os
 import sys
@@ -35,8 +34,6 @@ _COMMANDS = {
     "doctor": ("harness.cli.doctor", "Show what this machine can do, and how steady scores are on it."),
     "report": ("harness.cli.report", "Show a finished run again, and rewrite its report."),
 }
-# What a full disk says, and a used-up quota.
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 INTERNAL_ERROR = 70
 INTERRUPTED = 130
 
@@ -124,9 +121,11 @@ def verdict_on(error: BaseException) -> tuple[int, str]:
     if isinstance(error, PermissionError) and error.filename is not None:
         told = f"{error.filename}: not to be read or written ({error.strerror}); change its permissions, or give another path"
         return HarnessError.exit_code, told
-    if isinstance(error, OSError) and error.errno in _FULL:
-        where = error.filename or "standard output or a temporary file"
-        told = f"{where}: the disk is full; free some space and run the same command again to go on"
-        return HarnessError.exit_code, told
+    if isinstance(error, OSError):
+        from harness import files
+
+        if error.errno in files.FULL:
+            where = error.filename or "standard output or a temporary file"
+            return HarnessError.exit_code, str(files.output_error(where, error))
     text = f"internal error, please report it (--debug shows more): {type(error).__name__}: {error}"
     return INTERNAL_ERROR, text

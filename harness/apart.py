@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 from harness import layouts, sources
 from harness.errors import DataError
+from harness.languages import PIVOT
 from harness.overlap import Evaluated
 from harness.sources import DataLocation
 from harness.spec import TaskSpec
-
-_PIVOT = "en"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +38,7 @@ def evaluated_sets(
 
     Of the built-in sample, which has few languages, those that are there.
     """
-    wanted = {_PIVOT, *languages}
+    wanted = {PIVOT, *languages}
     for task in tasks:
         for split in task.splits:
             for code in task.languages if not split.startswith("train") else ():

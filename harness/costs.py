@@ -83,7 +83,7 @@ class _Sizes:
     _known: dict[tuple[str, str, str], int | None] = field(default_factory=dict)
 
     def of(self, task: TaskSpec, split: str, language: str) -> int | None:
-        """Examples of a set; None where it is not to hand, on the hub where no size is published."""
+        """Items of a set; None where it is not to hand, on the hub where no size is published."""
         key = (task.name, split, language)
         if key not in self._known:
             self._known[key] = self._counted(task, split, language)
@@ -97,7 +97,7 @@ class _Sizes:
         ):
             return published
         try:
-            return len(sources.read(task, language, split, self.location).examples)
+            return task.format.items(sources.read(task, language, split, self.location).examples)
         except HarnessError:
             return published
 

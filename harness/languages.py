@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from harness.errors import UsageError
 
+# The other side of every translation pair.
+PIVOT = "en"
+
 # two-letter code, three-letter code, further three-letter codes of the same language in data sets, name
 _TABLE = """
 aa aar - Afar|ab abk - Abkhazian|af afr - Afrikaans|ak aka - Akan|am amh - Amharic|an arg - Aragonese

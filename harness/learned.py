@@ -12,6 +12,7 @@ from typing import Any
 from harness import sources
 from harness.checkpoints import Checkpoint
 from harness.errors import DataError
+from harness.languages import PIVOT
 from harness.overlap import words
 from harness.plan import Taught
 from harness.registry import Catalog
@@ -111,6 +112,35 @@ def learned_before(
             ids |= found.ids
             caveats += found.caveats
     return Learned(ids=frozenset(ids), caveats=tuple(dict.fromkeys(caveats)))
+
+
+def not_kept_apart(
+    checkpoint: Checkpoint, task: TaskSpec, language: str, split: str, catalog: Catalog
+) -> tuple[str, ...]:
+    """What a checkpoint learned of running text (mlm, tlm, translation_ranking) without a look at this evaluated set.
+
+    Nothing is read again, which would take minutes; ``harness leakage`` does.
+    """
+    told = []
+    for course in courses_of(checkpoint) if not split.startswith("train") else ():
+        other, learn = catalog.tasks.get(course.get("task", "")), course.get("learn") or {}
+        # What is scored somewhere has examples with ids, which learned_before looks for.
+        if other is None or other.metrics:
+            continue
+        apart = task.name in learn.get("apart", ()) and f"{task.name}/{language}/{split}" not in learn.get(
+            "unread", ()
+        )
+        if not apart and _read_in(task, (language,)) & _read_in(other, learn.get("languages", ())):
+            told.append(
+                f"{course.get('from', other.name)} was learned and not kept apart from {task.name}/{split}; 'harness "
+                "leakage' tells whether texts of it are among that"
+            )
+    return tuple(dict.fromkeys(told))
+
+
+def _read_in(task: TaskSpec, languages: Sequence[str]) -> set[str]:
+    """The languages of the texts; a task without English among its own has it on the other side of each pair."""
+    return {*languages, *((PIVOT,) if PIVOT not in task.languages else ())}
 
 
 def courses_of(checkpoint: Checkpoint) -> Iterator[Mapping[str, Any]]:

@@ -66,7 +66,8 @@ class Taught:
         drawn: Language to number of examples that are read in it, where some are read in translation; ``original`` is
             then the fingerprint of what they translate.
         caveats: What the data's source says against comparing scores.
-        apart: Tasks of which no evaluated text is among the examples; ``left_out`` how many were left out for that.
+        apart: Tasks of which no evaluated text is among the examples; ``left_out`` how many were left out for that, and
+            ``unread`` the evaluated sets that were not at hand.
     """
 
     task: TaskSpec
@@ -86,6 +87,7 @@ class Taught:
     caveats: tuple[str, ...] = ()
     apart: tuple[TaskSpec, ...] = ()
     left_out: int = 0
+    unread: tuple[str, ...] = ()
 
     @property
     def language(self) -> str:

@@ -25,6 +25,7 @@ from harness.errors import (
 )
 from harness.formats.base import HeadFormat
 from harness.heads import label_order
+from harness.learned import not_kept_apart
 from harness.phases import PhasePlanner
 from harness.plan import Plan, Space, Unit
 from harness.records import SCHEMA_VERSION
@@ -87,6 +88,8 @@ def make_plan(
     units: list[Unit] = []
     for entry in selected:
         for unit in _units(catalog, entry, models[entry.task.name], settings, planner, fail_fast=fail_fast):
+            told = not_kept_apart(unit.checkpoint, unit.task, unit.language, unit.split, catalog)
+            unit = replace(unit, learned=(*unit.learned, *told))
             units.append(_with_data(unit, location, limit, fail_fast=fail_fast))
     models = {entry.task.name: models[entry.task.name] for entry in selected}
     return Plan(

@@ -121,6 +121,7 @@ def read(
         raise DataError(f"{task.name}/{language}/{split}: {error}") from error
     if not examples:
         raise DataError(f"{task.name}/{language}/{split}: {source} holds no example")
+    cut = _cut(task, language, split, examples) if location.kind != "sample" else ()
     if without:
         examples = [example for example in examples if example.id not in without]
         if not examples:
@@ -135,8 +136,14 @@ def read(
         source=source,
         fingerprint=fingerprint(examples),
         repairs=repairs,
-        caveats=tuple(caveats),
+        caveats=(*cut, *caveats),
     )
+
+
+def _cut(task: TaskSpec, language: str, split: str, examples: Sequence[Example]) -> tuple[str, ...]:
+    """What is to be said of less than the whole set; one text for all languages, so that tables say it once."""
+    short = task.format.items(examples) < task.sizes.get(split, {}).get(language, 0)
+    return (f"only a part of {task.name}/{split} is there",) if short else ()
 
 
 def _examples(task: TaskSpec, rows: Iterable[Row]) -> tuple[list[Example], dict[str, int], dict[str, int]]:

@@ -83,6 +83,7 @@ class TaughtSets:
             original=self.counted(replace(taught, translated=None)).data if taught.translated else "",
             caveats=tuple(dict.fromkeys(caveats)),
             left_out=left_out,
+            unread=unread,
         )
 
     def check_range(self, taught: Taught) -> None:

@@ -114,6 +114,7 @@ def _course(told: Told, number: int) -> dict[str, Any]:
             "seed": course.learn.seed,
             "apart": [task.name for task in course.learn.apart],
             "left_out": course.learn.left_out,
+            "unread": list(course.learn.unread),
         },
         "learned": course.learn.original or course.learn.data,
         "batch_size": course.batch_size,

@@ -149,6 +149,42 @@ def test_texts_are_looked_for_where_answers_were_taken_out_and_what_is_not_at_ha
     ]
 
 
+def caveats_of(cli: Cli, model: Path, data: Path, task: str, language: str) -> list[str]:
+    """What a score says against itself that has to do with what the model learned."""
+    out = model.parent / f"run-{model.name}-{task}-{language}"
+    done = cli("eval", "-m", model, "-t", task, "-l", language, "--data", data, "-o", out, "--device", "cpu")
+    assert done.code == 0, done.err
+    lines = (out / "records.jsonl").read_text(encoding="utf-8").splitlines()
+    (caveats,) = {tuple(json.loads(line)["caveats"]) for line in lines}
+    return [caveat for caveat in caveats if "learned" in caveat]
+
+
+def test_a_score_says_what_was_learned_without_a_look_at_its_texts(
+    cli: Cli, data: Path, tmp_path: Path
+) -> None:
+    """Texts in two languages and pairs of both: Tatoeba's English sentences could be in either."""
+    told = "{} was learned and not kept apart from tatoeba/test; 'harness leakage' tells whether texts of it are among that"
+    trained(cli, data, tmp_path / "all")
+    both = [told.format("tlm/train"), told.format("mlm/train")]
+    assert caveats_of(cli, tmp_path / "all", data, "tatoeba", "de") == both
+    trained(cli, data, tmp_path / "apart", "--apart", "tatoeba")
+    assert caveats_of(cli, tmp_path / "apart", data, "tatoeba", "de") == []
+    for code in ("fra", "eng"):
+        (data / "tatoeba" / "v1" / f"tatoeba.fra-eng.{code}").write_text("Un.\nDeux.\n", encoding="utf-8")
+    assert caveats_of(cli, tmp_path / "apart", data, "tatoeba", "fr") == [], "French was not learned"
+
+
+def test_a_set_that_was_not_at_hand_then_is_not_kept_apart(cli: Cli, data: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "elsewhere"
+    (data / "tatoeba").rename(moved)
+    told = trained(cli, data, tmp_path / "apart", "--apart", "tatoeba")
+    assert told["courses"][0]["learn"]["unread"] == ["tatoeba/de/test", "tatoeba/de/dev"]
+    moved.rename(data / "tatoeba")
+    found = caveats_of(cli, tmp_path / "apart", data, "tatoeba", "de")
+    assert len(found) == 2
+    assert all("was learned and not kept apart from tatoeba/test" in caveat for caveat in found)
+
+
 def test_another_set_of_texts_is_another_training(cli: Cli, data: Path, tmp_path: Path) -> None:
     first = trained(cli, data, tmp_path / "a")
     second = trained(cli, data, tmp_path / "b", "--apart", "tatoeba")

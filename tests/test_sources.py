@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
@@ -279,6 +279,19 @@ def test_a_limit_takes_the_same_part_each_time_and_keeps_both_sides(tmp_path: Pa
     every: list[Any] = list(mined.examples)
     assert sum(example.side == "xx" and bool(example.gold) for example in every) == 5
     assert any(not example.gold for example in every)
+
+
+def test_less_than_the_whole_set_is_said_in_the_same_words_for_all_languages(tmp_path: Path) -> None:
+    """Items count, not sentences: four pairs are eight sentences of the five pairs that were published."""
+    folder = DataLocation(kind="files", folder=laser(tmp_path))
+
+    def caveats(published: int, location: DataLocation = folder) -> tuple[str, ...]:
+        task = replace(TATOEBA, sizes={"test": {"de": published}})
+        return sources.read(task, "de", "test", location).caveats
+
+    assert caveats(4) == caveats(3) == ()
+    assert caveats(5) == ("only a part of tatoeba/test is there",)
+    assert caveats(1000, SAMPLES) == ()
 
 
 def test_what_a_folder_holds_is_available(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from harness import search
 from harness.engine import lowered
 from harness.engine import sweep as module
+from harness.engine.hardware import remark_on
 from harness.engine.lowered import bounds, sides
 from harness.engine.sweep import sweep
 from harness.search import ExactSearch, Found
@@ -275,4 +276,6 @@ def test_low_precision_is_used_only_where_the_processor_multiplies_it(
     ):
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda known=known: known, raising=False)
         assert module.sweep_dtype("cpu") is dtype
+        assert bool(remark_on("bfloat16", "cpu")) is (dtype is torch.float32)
+        assert not remark_on("float32", "cpu")
     assert lowered.FAR < module._FLOOR

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -428,10 +430,22 @@ def test_a_checkpoint_may_be_trained_on_in_its_own_place(
     assert len(after.lineage) == 3
 
 
+def _interrupted() -> None:
+    raise KeyboardInterrupt
+
+
+def _terminated() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.parametrize("stopped", [_interrupted, _terminated])
 def test_an_interrupted_command_says_so_and_goes_on(
-    cli: Cli, isolated: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+    cli: Cli, isolated: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, stopped: Callable[[], None]
 ) -> None:
-    """Exit code 130 as for any interrupted program; the finished phase and the state of the next are kept."""
+    """Exit code 130 as for any interrupted program; the finished phase and the state of the next are kept.
+
+    A container or a cluster that takes back its machine sends SIGTERM.
+    """
     from harness.engine.train import Trainer
 
     home = isolated()
@@ -440,7 +454,7 @@ def test_an_interrupted_command_says_so_and_goes_on(
     def interrupted(self: Trainer, *arguments: Any) -> Any:
         steps.append(1)
         if len(steps) == 4:
-            raise KeyboardInterrupt
+            stopped()
         return step(self, *arguments)
 
     command = (*TRAIN, "-t", "mnli,copa", "--schedule", "sequential")

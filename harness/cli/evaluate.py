@@ -143,7 +143,7 @@ def command(dry_run: bool, as_json: bool, **options: Any) -> int:
 def _evaluated(ranks: Ranks, options: dict[str, Any], *, dry_run: bool, as_json: bool) -> int:
     # The imports wait, so that --help needs no torch.
     from harness import api
-    from harness.cli.progress import listener
+    from harness.cli.progress import listener, say_of
     from harness.registry import load_catalog
 
     catalog = load_catalog(options.pop("plugins"), others=not options.pop("no_plugins"))
@@ -152,6 +152,8 @@ def _evaluated(ranks: Ranks, options: dict[str, Any], *, dry_run: bool, as_json:
         if ranks.first:
             _show_plan(prepared, as_json=as_json)
         return 0
+    if ranks.first:
+        say_of(prepared.compute)
     with listener(quiet=not ranks.first) as told:
         run = api.carry_out(prepared, catalog, told)
     return ranks.from_first(lambda: _show(run, prepared, catalog, as_json=as_json))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 from typing import Any
 
@@ -14,6 +15,7 @@ import click
 
 from harness.errors import HarnessError
 from harness.place import Ended, Interrupted, LostRank, is_first
+from harness.signals import interrupted_by
 from harness.version import __version__
 
 _COMMANDS = {
@@ -87,7 +89,9 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _run(arguments: list[str], *, debug: bool) -> int:
     try:
-        result: Any = harness.main(arguments, prog_name="harness", standalone_mode=False)
+        # What stops a job on a cluster or in a container is heeded as Ctrl-C is, so that a training's state is written.
+        with interrupted_by(signal.SIGTERM):
+            result: Any = harness.main(arguments, prog_name="harness", standalone_mode=False)
     except click.ClickException as error:
         if is_first():
             error.show()

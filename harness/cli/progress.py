@@ -6,6 +6,7 @@ import contextlib
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
@@ -21,6 +22,9 @@ from rich.progress import (
 from harness.plan import Phase, Plan, Unit
 from harness.progress import Listener, Silent
 from harness.records import Record
+
+if TYPE_CHECKING:
+    from harness.engine.session import Compute
 
 # Between two lines about a training in a log.
 _EVERY_SECONDS = 30.0
@@ -46,6 +50,15 @@ def listener(*, quiet: bool = False) -> Iterator[Listener]:
     )
     with progress:
         yield Bars(progress)
+
+
+def say_of(compute: Compute) -> None:
+    """What somebody who asked for a dtype should know before the hours that it takes."""
+    from harness.engine.hardware import remark_on
+
+    remark = remark_on(compute.dtype, compute.device)
+    if remark:
+        click.echo(f"harness: {remark}", err=True)
 
 
 class Lines:

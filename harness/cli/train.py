@@ -131,7 +131,7 @@ def command(dry_run: bool, as_json: bool, **options: Any) -> int:
 
 
 def _trained(ranks: Ranks, options: dict[str, Any], *, dry_run: bool, as_json: bool) -> int:
-    from harness.cli.progress import listener
+    from harness.cli.progress import listener, say_of
     from harness.home import home
     from harness.making import model_of
     from harness.registry import load_catalog
@@ -163,6 +163,8 @@ def _trained(ranks: Ranks, options: dict[str, Any], *, dry_run: bool, as_json: b
         if ranks.first:
             _show(list(planned(chain, catalog, home())), as_json=as_json)
         return 0
+    if ranks.first:
+        say_of(compute)
     with listener(quiet=not ranks.first) as told:
         folder = carried_out(chain, catalog, compute, told, own["output"], overwrite=own["overwrite"])
     ranks.from_first(lambda: _told(folder, chain, as_json=as_json))

@@ -23,6 +23,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForQuestionAnswering, A
 from harness.checkpoints import Checkpoint
 from harness.engine import proving
 from harness.engine.adapting import RowReader, encoder_of, prepare, row_reader
+from harness.engine.hardware import multiplies_bfloat16
 from harness.engine.packed import Packer
 from harness.errors import ModelError, UsageError
 
@@ -90,7 +91,7 @@ def cuda_devices() -> list[str]:
 def resolve_dtype(dtype: str, device: str) -> str:
     """``auto`` to a dtype's name: float32 on CPUs, bfloat16 on CUDA devices that compute with it."""
     if dtype == "auto":
-        return "bfloat16" if device.startswith("cuda") and torch.cuda.is_bf16_supported() else "float32"
+        return "bfloat16" if device.startswith("cuda") and multiplies_bfloat16(device) else "float32"
     return dtype
 
 

@@ -7,13 +7,13 @@ Of each block only what may be among the ``k`` nearest of its row or of its colu
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from harness.engine.hardware import multiplies_bfloat16
 from harness.engine.knn import full_products
 from harness.engine.lowered import FAR, bounds, sides
 from harness.search.exact import Candidates
@@ -33,11 +33,7 @@ _OUTPUT = {torch.bfloat16: 2.0**-8 * (1 + 2.0**-10), torch.float32: 0.0}
 
 def sweep_dtype(device: str) -> torch.dtype:
     """bfloat16 where the device multiplies matrices of it in hardware, adding in float32; else float32."""
-    if device.startswith("cuda"):
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    capabilities: Callable[[], dict[str, bool]] = getattr(torch.cpu, "get_capabilities", dict)
-    known = capabilities()
-    return torch.bfloat16 if known.get("amx_bf16") or known.get("avx512_bf16") else torch.float32
+    return torch.bfloat16 if multiplies_bfloat16(device) else torch.float32
 
 
 def sweep(

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from harness.engine import trainstate
+from harness.engine.freed import keep_freed
 from harness.engine.gradients import dropout_seed, sum_gradients
 from harness.engine.lessons import Lesson, Step, lesson_order, total_steps
 from harness.engine.load import DTYPES
@@ -118,6 +119,8 @@ class Trainer:
                 f"no step of the {self.steps} would have a learning rate above 0 (warm-up {self.schedule.warmup:g}); a head "
                 "that learned nothing is not scored: give more steps, or a smaller --hyper warmup"
             )
+        if self.device.type == "cpu":
+            keep_freed()
         torch.manual_seed(self.seed)
         optimizer = _optimizer(self.module, self.schedule)
         self.ranks.from_first(lambda: trainstate.sweep(self.folder))

@@ -20,8 +20,8 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from harness.executors.base import Event, Executor, Queue
-from harness.executors.signals import deaf
 from harness.experiment import Ended, Job
+from harness.signals import deaf
 from harness.telling import Teller
 
 # Writing the state of a training of a large model may take minutes.

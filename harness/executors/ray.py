@@ -22,8 +22,8 @@ from typing import Any
 from harness.errors import UsageError
 from harness.executors import afar
 from harness.executors.base import ATTEMPTS, Event, Executor, Queue
-from harness.executors.signals import interrupted_by
 from harness.experiment import Ended, Job
+from harness.signals import interrupted_by
 
 _POLL_SECONDS = 0.25
 _ANSWER_SECONDS = 3.0

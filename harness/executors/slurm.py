@@ -23,9 +23,9 @@ from harness import digests, files
 from harness.errors import UsageError
 from harness.executors import afar
 from harness.executors.base import ATTEMPTS, Event, Executor, Queue
-from harness.executors.signals import deaf, interrupted_by
 from harness.executors.slurmoptions import SlurmOptions
 from harness.experiment import Ended, Job
+from harness.signals import deaf, interrupted_by
 
 _POLL_SECONDS = 0.5
 # A file of another machine may show a little later on a network file system.

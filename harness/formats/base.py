@@ -127,6 +127,10 @@ class Format(ABC):
         """
         raise UsageError(f"the format '{self.name}' has no setting {', '.join(changes)}")
 
+    def items(self, examples: Sequence[Any]) -> int:
+        """How many items these are as data sets count them, and a limit does: examples, where a format has no other way."""
+        return len(examples)
+
     def subset(self, examples: Sequence[Any], limit: int) -> list[Any]:
         """A deterministic subset of ``limit`` items, in order: those whose ids have the smallest digests."""
         chosen = smallest_digests([example.id for example in examples], limit)

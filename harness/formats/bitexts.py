@@ -24,9 +24,7 @@ from harness.formats.rows import (
     require_room,
     sizes_to_starts,
 )
-
-# The language of the side that every pair has.
-PIVOT = "en"
+from harness.languages import PIVOT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

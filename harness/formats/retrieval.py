@@ -210,6 +210,10 @@ class Retrieval(VectorFormat):
         ]
         return replace(self, searches=tuple(searches))
 
+    def items(self, examples: Sequence[Any]) -> int:
+        """Pairs of translations."""
+        return sum(len(example.gold) for example in examples if example.side == "xx")
+
     def subset(self, examples: Sequence[Any], limit: int) -> list[Any]:
         """``limit`` sentences of the other language that have a translation, with their translations, and the same
         share of each pool's distractors, so that the task keeps its nature."""

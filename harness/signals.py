@@ -1,4 +1,4 @@
-"""Signals of a process that carries out cells. Knows no cell."""
+"""Signals that a process heeds or does not. Knows no command and no cell."""
 
 from __future__ import annotations
 

@@ -6,7 +6,6 @@ Knows the files of transformers and sentence-transformers folders; knows nothing
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -250,14 +249,15 @@ def _locate(name: str, revision: str | None, offline: bool, allowed: str) -> tup
     folder = Path(name)
     if folder.is_dir():
         return folder.resolve(), None
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", name) or name.startswith("."):
+    repository = hub.model_repository(name)
+    if repository is None:
         raise ModelError(f"no model folder {name}; give {allowed}")
     patterns = ["*.json", "*.txt", "*.model", "*.safetensors", "pytorch_model*.bin", "*/pytorch_model.bin"]
     try:
-        found = hub.snapshot(name, kind="model", revision=revision, patterns=patterns, offline=offline)
+        found = hub.snapshot(repository, kind="model", revision=revision, patterns=patterns, offline=offline)
     except hub.NotToBeHadError as error:
         raise ModelError(
-            f"no model folder {name}, and hub repository {name} is not cached and cannot be fetched ({error})"
+            f"no model folder {name}, and hub repository {repository} is not cached and cannot be fetched ({error})"
         ) from error
     return found, found.name
 

@@ -21,7 +21,7 @@ from harness.registry import Catalog
 from harness.selection import Selected, select, tasks_of
 from harness.sources import DataLocation
 from harness.spec import TaskSpec, Training
-from harness.stages import Stage
+from harness.stages import PROTOCOL, Stage
 from harness.subsets import subset_size
 from harness.teaching import TrainFrom, hyper_value, parse_hyper, parse_train_from
 from harness.translated import has_translation
@@ -121,7 +121,7 @@ def cost_of(recipe: Recipe, catalog: Catalog, location: DataLocation) -> Cost:
         for cell in every
         for length in range(1, len(cell.setting.stages) + 1)
     }
-    stages = [_of_stage(stage, catalog, recipe.protocol or "phang2020", sizes) for stage in chains.values()]
+    stages = [_of_stage(stage, catalog, recipe.protocol or PROTOCOL, sizes) for stage in chains.values()]
     targets = tasks_of(catalog, recipe.targets)
     trainings = _distinct_trainings(targets.items(), catalog, protocol)
     names = list(targets)
@@ -240,7 +240,7 @@ def _lacked_by(stage: Stage, catalog: Catalog, recipe: Recipe, location: DataLoc
     known = {code for task in named if isinstance(task.format, DrawnFormat) for code in task.languages}
     for task in named:
         name = task.name
-        training = _learned_by(task, recipe.protocol or "phang2020")
+        training = _learned_by(task, recipe.protocol or PROTOCOL)
         if training is None:
             continue
         text = stage.train_from.get(name, stage.train_from.get("", ""))

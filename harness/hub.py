@@ -6,9 +6,30 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
+
+# Multilingual encoders whose names papers still write as the hub did before every repository had an owner.
+_OWNERS = {
+    "bert-base-multilingual-cased": "google-bert",
+    "bert-base-multilingual-uncased": "google-bert",
+    "distilbert-base-multilingual-cased": "distilbert",
+    "xlm-roberta-base": "FacebookAI",
+    "xlm-roberta-large": "FacebookAI",
+}
+
+
+def model_repository(name: str) -> str | None:
+    """The repository of a model's name, ``owner/name`` or an old name of a multilingual encoder; None for any other.
+
+    >>> model_repository("xlm-roberta-base"), model_repository("ckpt")
+    ('FacebookAI/xlm-roberta-base', None)
+    """
+    if name in _OWNERS:
+        return f"{_OWNERS[name]}/{name}"
+    return name if re.fullmatch(r"\w[\w.-]*/[\w.-]+", name) else None
 
 
 class NotToBeHadError(Exception):

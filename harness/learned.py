@@ -127,12 +127,13 @@ def not_kept_apart(
         # What is scored somewhere has examples with ids, which learned_before looks for.
         if other is None or other.metrics:
             continue
-        apart = task.name in learn.get("apart", ()) and f"{task.name}/{language}/{split}" not in learn.get(
-            "unread", ()
-        )
-        if not apart and _read_in(task, (language,)) & _read_in(other, learn.get("languages", ())):
+        asked = task.name in learn.get("apart", ())
+        if asked and f"{task.name}/{language}/{split}" not in learn.get("unread", ()):
+            continue
+        if _read_in(task, (language,)) & _read_in(other, learn.get("languages", ())):
+            why = ", which was not at hand then" if asked else ""
             told.append(
-                f"{course.get('from', other.name)} was learned and not kept apart from {task.name}/{split}; 'harness "
+                f"{course.get('from', other.name)} was learned and not kept apart from {task.name}/{split}{why}; 'harness "
                 "leakage' tells whether texts of it are among that"
             )
     return tuple(dict.fromkeys(told))

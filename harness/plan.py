@@ -132,11 +132,13 @@ class Course:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """Everything about it that decides the result, as a JSON value."""
-        chosen = self.select
+        """Everything about it that decides the result, or what is known of it, as a JSON value."""
+        chosen, apart = self.select, sorted(task.name for task in self.learn.apart)
         return {
             "format": [self.format.name, self.format.version, dict(self.format.settings)],
             "learn": self.learn.data,
+            # The same examples where nothing had to be left out; but of that the other checkpoint's training.json says nothing.
+            **({"apart": apart} if apart else {}),
             "select": [chosen.data, chosen.metric] if chosen is not None else None,
             **{name: getattr(self, name) for name in _COURSE_NUMBERS},
         }

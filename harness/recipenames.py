@@ -6,13 +6,12 @@ Knows what each kind of name is held against; where they stand says :mod:`harnes
 from __future__ import annotations
 
 import fnmatch
-import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from harness import languages, teaching
+from harness import hub, languages, teaching
 from harness.newmodels import is_new, new_model
 from harness.recipementions import Mention
 from harness.recipes import Recipe
@@ -214,7 +213,7 @@ def _model(mention: Mention, known: _Known) -> str:
         with mention.value.placed():
             new_model(name)
         return ""
-    if name.startswith("sample") or Path(name).is_dir() or re.fullmatch(r"\w[\w.-]*/[\w.-]+", name):
+    if name.startswith("sample") or Path(name).is_dir() or hub.model_repository(name):
         return ""
     return f"found '{name}', which is no folder; give a folder, a hub id (owner/name), 'sample' or new:…"
 

@@ -79,7 +79,7 @@ def select(
         )
     selected = [entry for entry in selected if entry.languages or entry.missing]
     if not any(entry.languages for entry in selected):
-        raise NothingSelectedError(_nothing(selected, location))
+        raise NothingSelectedError(_nothing(selected, location, named))
     return selected
 
 
@@ -128,11 +128,12 @@ def tasks(catalog: Catalog, names: Sequence[str]) -> list[TaskSpec]:
     return [catalog.task(name) for name in sorted([*chosen, *learned])]
 
 
-def _nothing(selected: list[Selected], location: DataLocation) -> str:
+def _nothing(selected: list[Selected], location: DataLocation, named: Sequence[str]) -> str:
     if not selected:
         return "no task and language is selected"
     told = ", ".join(f"{entry.task.name} (split {entry.split})" for entry in selected)
-    return f"{location} holds no language of {told}"
+    which = f"none of the languages {', '.join(named)}" if named else "no language"
+    return f"{location} holds {which} of {told}"
 
 
 def _split(values: Iterable[str]) -> list[str]:

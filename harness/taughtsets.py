@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
 import numpy as np
 
@@ -14,11 +15,19 @@ from harness import sources
 from harness.apart import Kept, kept_apart
 from harness.errors import DataError, UsageError
 from harness.formats.base import Example
+from harness.languages import PIVOT
 from harness.plan import Taught
 from harness.sources import DataLocation, RowSet
 from harness.spec import TaskSpec
 from harness.subsets import subset_by_size
 from harness.translated import mixed, read_translations
+
+# Tasks that are kept apart, and in which languages.
+_Apart: TypeAlias = tuple[tuple[str, ...], frozenset[str]]
+
+
+def _apart_of(taught: Taught) -> _Apart:
+    return tuple(task.name for task in taught.apart), frozenset({PIVOT, *taught.languages})
 
 
 @dataclass(kw_only=True)
@@ -31,7 +40,9 @@ class TaughtSets:
 
     location: DataLocation
     _read: dict[tuple[str, str, str], RowSet] = field(default_factory=dict)
-    _kept: dict[tuple[tuple[str, ...], tuple[str, ...]], Kept] = field(default_factory=dict)
+    _kept: dict[_Apart, Kept] = field(default_factory=dict)
+    # English is the other side of every pair, so most texts come many times.
+    _leaked: dict[_Apart, dict[str, bool]] = field(default_factory=dict)
     _clean: dict[tuple[str, str, str, tuple[str, ...]], Sequence[Example]] = field(default_factory=dict)
 
     def rows(self, task: TaskSpec, split: str, language: str) -> RowSet:
@@ -121,7 +132,7 @@ class TaughtSets:
         if key not in self._clean:
             examples = self._set(taught, language)
             sides = [taught.task.format.passages(example) for example in examples]
-            leaks = self._held(taught).evaluated.leaks([text for texts in sides for text in texts])
+            leaks = self._leaks(taught, [text for texts in sides for text in texts])
             owner = np.repeat(np.arange(len(sides)), [len(texts) for texts in sides])
             bad = np.bincount(owner, weights=leaks, minlength=len(sides)) > 0
             self._clean[key] = [
@@ -129,10 +140,17 @@ class TaughtSets:
             ]
         return self._clean[key]
 
+    def _leaks(self, taught: Taught, texts: Sequence[str]) -> list[bool]:
+        """Of each text whether something of it is evaluated; each distinct one is looked through once."""
+        known = self._leaked.setdefault(_apart_of(taught), {})
+        new = list(dict.fromkeys(text for text in texts if text not in known))
+        known.update(zip(new, self._held(taught).evaluated.leaks(new).tolist(), strict=True))
+        return [known[text] for text in texts]
+
     def _held(self, taught: Taught) -> Kept:
-        key = (tuple(task.name for task in taught.apart), taught.languages)
+        key = _apart_of(taught)
         if key not in self._kept:
-            self._kept[key] = kept_apart(taught.apart, taught.languages, self.location)
+            self._kept[key] = kept_apart(taught.apart, sorted(key[1]), self.location)
         return self._kept[key]
 
     def _learned(self, taught: Taught) -> tuple[Sequence[Example], Mapping[str, int]]:

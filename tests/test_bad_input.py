@@ -214,6 +214,7 @@ def test_a_model_folder_that_is_not_whole_is_told_before_anything_starts(
         ("no-such-folder", ["no model folder no-such-folder", "hub id", "'sample'"]),
         ("./no/such", ["no model folder ./no/such"]),
         ("no/such", ["no model folder no/such", "not cached", "cannot be fetched"]),
+        ("xlm-roberta-large", ["hub repository FacebookAI/xlm-roberta-large is not cached"]),
     ],
 )
 def test_a_model_that_is_nowhere_is_told_with_what_can_be_given(

@@ -308,6 +308,23 @@ def test_a_report_in_a_pipe_is_as_wide_as_the_evaluation_was(
     assert shown[1].rstrip() == shown[0].partition("not in the data")[0].rstrip()
 
 
+def test_a_report_without_a_plugin_of_the_run_says_that_its_suites_are_not_shown(
+    cli: Cli, tmp_path: Path
+) -> None:
+    plugin, run = tmp_path / "pairs.py", tmp_path / "run"
+    plugin.write_text(
+        "from harness import Suite, SuiteTask, hookimpl\n\n\n@hookimpl\ndef harness_suites():\n"
+        "    task = SuiteTask(task='tatoeba', languages=('de',), group='retrieval')\n"
+        "    return [Suite(name='pairs', title='Pairs', tasks=(task,), citation='none')]\n",
+        encoding="utf-8",
+    )
+    done = cli(*EVAL, "-t", "pairs", "-l", "de", "-o", run, "-p", plugin)
+    assert done.code == 0, done.err
+    told = f"harness: {run} was made with the plugins pairs, which are not loaded here"
+    assert cli("report", run).err.startswith(told)
+    assert told not in cli("report", run, "-p", plugin).err
+
+
 def test_the_list_of_tasks_is_the_golden_one(cli: Cli) -> None:
     assert cli("tasks", "list").out == (GOLDEN / "tasks_list.txt").read_text(encoding="utf-8")
 

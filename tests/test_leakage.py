@@ -182,13 +182,28 @@ def test_a_set_that_was_not_at_hand_then_is_not_kept_apart(cli: Cli, data: Path,
     moved.rename(data / "tatoeba")
     found = caveats_of(cli, tmp_path / "apart", data, "tatoeba", "de")
     assert len(found) == 2
-    assert all("was learned and not kept apart from tatoeba/test" in caveat for caveat in found)
+    assert all("apart from tatoeba/test, which was not at hand then; 'harness" in caveat for caveat in found)
 
 
 def test_another_set_of_texts_is_another_training(cli: Cli, data: Path, tmp_path: Path) -> None:
     first = trained(cli, data, tmp_path / "a")
     second = trained(cli, data, tmp_path / "b", "--apart", "tatoeba")
     assert first["key"] != second["key"]
+
+
+def test_nothing_left_out_is_told_by_a_checkpoint_of_its_own(cli: Cli, data: Path, tmp_path: Path) -> None:
+    """The same examples are learned either way, but only one of the trainings knows that nothing of Tatoeba is in them."""
+    for code in ("deu", "eng"):
+        path = data / "tatoeba" / "v1" / f"tatoeba.deu-eng.{code}"
+        path.write_text("Ganz etwas anderes.\nUnd noch etwas.\n", encoding="utf-8")
+    learned = [
+        trained(cli, data, tmp_path / name, "--seed", "1", *more)["courses"][0]
+        for name, more in (("all", ()), ("apart", ("--apart", "tatoeba")))
+    ]
+    assert learned[0]["learned"] == learned[1]["learned"]
+    assert [course["learn"]["apart"] for course in learned] == [[], ["tatoeba"]]
+    assert len(caveats_of(cli, tmp_path / "all", data, "tatoeba", "de")) == 2
+    assert caveats_of(cli, tmp_path / "apart", data, "tatoeba", "de") == []
 
 
 def test_data_that_was_not_learned_decides_nothing(cli: Cli, data: Path, tmp_path: Path) -> None:

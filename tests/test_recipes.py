@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import itertools
+import re
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from harness.errors import UsageError
-from harness.recipefile import find_recipe
+from harness.recipefile import KEYS, find_recipe, read_recipe
 from harness.recipenames import check
 from harness.recipes import (
     ANALYSES,
@@ -28,8 +29,11 @@ from harness.recipes import (
     shared_prefixes,
     twins,
 )
+from harness.recipesettings import FORMS, PLACES
+from harness.recipestages import STAGE_KEYS
+from harness.recipetext import RecipeText
 from harness.spec import TaskSpec
-from harness.stages import MaskedShare, Sampler, Setting, Stage
+from harness.stages import SAMPLERS, MaskedShare, Sampler, Setting, Stage
 from harness.suite import Suite
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -283,3 +287,15 @@ def test_a_recipe_is_plain_json() -> None:
     assert plain["settings"][1]["axes"] == {"task": "mnli", "size": "0.01"}
     assert plain["settings"][1]["stages"][0]["sizes"] == {"": "1%"}
     assert plain["models"][0]["model"] == "FacebookAI/xlm-roberta-large"
+
+
+def test_the_page_on_recipes_names_every_key_and_its_example_is_one(installed: Installed) -> None:
+    page = (ROOT / "docs" / "recipes" / "README.md").read_text(encoding="utf-8")
+    words = set(re.findall(r"[a-z_]+", " ".join(re.findall(r"`([^`\n]+)`", page))))
+    assert not {*KEYS, *STAGE_KEYS, *FORMS, *PLACES, *SAMPLERS, *ANALYSES} - words
+    (example,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    found = read_recipe(RecipeText(name="mine", text=example, file="mine.yaml"), SHIPPED)
+    check(found, installed)
+    names = [setting.name for setting in found.recipe.settings]
+    assert names == ["baseline", "mnli", "squad_v1", "mnli with masked LM", "squad_v1 with masked LM"]
+    assert len(cells(found.recipe)) == 15

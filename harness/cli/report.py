@@ -11,7 +11,7 @@ from harness import report
 from harness.cli.options import json_option, plugin_options
 from harness.names import EXPERIMENT
 from harness.registry import Catalog, load_catalog
-from harness.run import open_run
+from harness.run import Run, open_run
 
 
 @click.command()
@@ -42,12 +42,26 @@ def _run(folder: Path, catalog: Catalog, by_language: bool | None, as_json: bool
     from harness.report import terminal
 
     run = open_run(folder)
+    gone = _gone(run, catalog)
+    if gone:
+        click.echo(
+            f"harness: {folder} was made with the plugins {', '.join(gone)}, which are not loaded here, so no suite of theirs "
+            "is shown; install them, or give --plugin",
+            err=True,
+        )
     report.write(run, catalog.suites)
     if as_json:
         _print_json(report.tables_as_json(run, catalog.suites))
         return
     console().print(terminal.render(report.summarise(run.records, catalog.suites), by_language=by_language))
     click.echo(f"report: {run.report}")
+
+
+def _gone(run: Run, catalog: Catalog) -> list[str]:
+    """Plugins that a run was made with and that are not here."""
+    here = {plugin.name for plugin in catalog.plugins if plugin.status == "loaded"}
+    then = [plugin["name"] for plugin in run.manifest.get("plugins", ()) if plugin["status"] == "loaded"]
+    return [name for name in then if name not in here]
 
 
 def _experiment(folder: Path, catalog: Catalog, as_json: bool) -> None:

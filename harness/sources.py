@@ -11,6 +11,7 @@ import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -78,23 +79,26 @@ class DataLocation:
 _AND_HUB = "+hub"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class RowSet:
     """The examples of one task, language and split, with where they came from.
 
     Attributes:
         examples: In the order of the source.
         source: Source's name, with the revision for the hub; of joined data one per part, behind the part's name.
-        fingerprint: SHA-256 of the examples' content.
         repairs: What the source mended, as texts with the number of rows that each concerns; counted before a limit.
         caveats: Why scores on these rows must not be compared with published ones.
     """
 
     examples: Sequence[Example]
     source: str
-    fingerprint: str
     repairs: Mapping[str, int] = field(default_factory=dict)
     caveats: tuple[str, ...] = ()
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the examples' content, for which all of them are read once more."""
+        return fingerprint(self.examples)
 
 
 def read(
@@ -134,7 +138,6 @@ def read(
     return RowSet(
         examples=examples,
         source=source,
-        fingerprint=fingerprint(examples),
         repairs=repairs,
         caveats=(*cut, *caveats),
     )

@@ -10,7 +10,7 @@ import torch
 def multiplies_bfloat16(device: str) -> bool:
     """Whether matrices of bfloat16 are multiplied in hardware, adding in float32; elsewhere float32 is several times faster."""
     if device.startswith("cuda"):
-        return torch.cuda.is_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported())
     capabilities: Callable[[], dict[str, bool]] = getattr(torch.cpu, "get_capabilities", dict)
     known = capabilities()
     return bool(known.get("amx_bf16") or known.get("avx512_bf16"))

@@ -22,7 +22,7 @@ from memory import WORDS, named
 from sidebyside import Case, Goal, Json, Ready, Row, compared, in_turn, tell
 
 import harness
-from harness import planning
+from harness import grouping
 from harness.api import Request, carry_out
 from harness.api import prepare as planned
 from harness.engine.sample import sample_checkpoint
@@ -139,7 +139,7 @@ class Watch(Silent):
 def _run(task: str, count: int, way: str, folder: Path) -> Json:
     """One run from the files to the report."""
     if way == "once":
-        planning.GROUP_EXAMPLES["cpu"] = count + 1
+        grouping.GROUP_EXAMPLES["cpu"] = count + 1
     catalog, watch = load_catalog(), Watch()
     request = Request(
         model=[str(folder / "model")],

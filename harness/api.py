@@ -18,6 +18,7 @@ from typing import Any, Literal, TypedDict, Unpack
 
 from harness import report
 from harness.checkpoints import Checkpoint
+from harness.curriculum import Phase
 from harness.engine import headed, load
 from harness.engine.session import Compute, Sessions
 from harness.errors import DataError, UsageError
@@ -25,7 +26,7 @@ from harness.making import model_of
 from harness.models import models_of_tasks
 from harness.pipeline import Outcome, Road, follow, pending_units
 from harness.place import Interrupted
-from harness.plan import Phase, Plan
+from harness.plan import Plan
 from harness.planning import Settings, make_plan
 from harness.progress import Listener, Silent
 from harness.records import SCHEMA_VERSION

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
+from harness.curriculum import Course, Phase, Taught
 from harness.engine import masked, ranking
 from harness.engine.headed import Headed
 from harness.engine.lessons import Examples, Lesson
@@ -22,7 +23,6 @@ from harness.formats.base import Example, Head, HeadFormat
 from harness.formats.bitexts import Bitexts
 from harness.formats.rows import Rows
 from harness.formats.texts import Texts
-from harness.plan import Course, Phase, Taught
 from harness.registry import Catalog
 from harness.sources import DataLocation
 from harness.statistics import score

@@ -18,10 +18,11 @@ from harness.engine.predict import Asked, Predictor
 from harness.engine.session import Compute
 from harness.errors import HarnessError, ModelError, OutputError, SpecError
 from harness.formats.base import HeadFormat
+from harness.grouping import GROUP_EXAMPLES
 from harness.plan import Plan, Unit
-from harness.planning import GROUP_EXAMPLES, blame, read_unit
 from harness.progress import Listener
 from harness.registry import Catalog
+from harness.unitrows import blame, read_unit
 
 # What a block is in the processes that only take part: the first one has the predictions.
 _ELSEWHERE = Block(predictions=(), inputs={})

@@ -10,8 +10,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from harness.checkpoints import FACTS, Checkpoint, check_length
+from harness.curriculum import Phase
 from harness.heads import CarriedHead
-from harness.plan import Phase, Unit
+from harness.plan import Unit
 
 _OF_COURSES = ("epochs", "batch_size", "max_length")
 # They mean nothing where no set chooses the checkpoint.

@@ -11,12 +11,12 @@ from typing import Any, TypeVar
 
 from harness import sources
 from harness.checkpoints import Checkpoint, adapted, check_length
+from harness.curriculum import Course, Phase, Taught
 from harness.errors import DataError, HarnessError, SpecError, UsageError
 from harness.formats.base import HeadFormat
 from harness.formats.drawn import DrawnFormat
 from harness.formats.texts import Texts
 from harness.phases import changed_schedule, fitted, to_learn
-from harness.plan import Course, Phase, Taught
 from harness.registry import Catalog
 from harness.selection import tasks_of
 from harness.sources import DataLocation

@@ -11,10 +11,10 @@ from typing import Any
 
 from harness import sources
 from harness.checkpoints import Checkpoint
+from harness.curriculum import Taught
 from harness.errors import DataError
 from harness.languages import PIVOT
 from harness.overlap import words
-from harness.plan import Taught
 from harness.registry import Catalog
 from harness.spec import TaskSpec
 from harness.taughtsets import TaughtSets

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from harness import checkpoints, digests, sources
 from harness.checkpoints import Checkpoint
+from harness.curriculum import Taught
 from harness.errors import DataError, UsageError
 from harness.formats.texts import Texts
 from harness.home import home
 from harness.newmodels import PREFIX, NewModel, is_new, new_model
-from harness.plan import Taught
 from harness.registry import Catalog
 from harness.selection import tasks_of
 from harness.sources import DataLocation

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from harness.checkpoints import Checkpoint, check_length
+from harness.curriculum import Course, Phase, Taught
 from harness.errors import SpecError, UsageError
 from harness.formats.base import HeadFormat
 from harness.learned import Learned, learned_before, learned_from
-from harness.plan import Course, Phase, Taught
 from harness.registry import Catalog
 from harness.sources import DataLocation
 from harness.spec import Schedule, TaskSpec, Training

@@ -18,11 +18,11 @@ from harness.errors import HarnessError, OutputError, PluginError, SpecError
 from harness.headanswers import HeadAnswers
 from harness.headtraining import training_caveats
 from harness.plan import Plan, Space, Unit
-from harness.planning import blame
 from harness.progress import Listener, Silent
 from harness.records import Record, predictions_path, split_caveat
 from harness.registry import Catalog
 from harness.run import RunWriter
+from harness.unitrows import blame
 from harness.vectoranswers import VectorAnswers
 from harness.views import Scored, ViewWriter
 

@@ -9,21 +9,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from harness import checkpoints, digests, sources
+from harness import checkpoints
 from harness.checkpoints import Checkpoint
-from harness.encoders import Languages, stored_as
 from harness.errors import (
     DataError,
     HarnessError,
-    PluginError,
     SpecError,
     UnknownNameError,
     UsageError,
 )
 from harness.formats.base import HeadFormat
+from harness.grouping import with_owners
 from harness.heads import label_order
 from harness.learned import not_kept_apart
 from harness.phases import PhasePlanner
@@ -31,14 +27,10 @@ from harness.plan import Plan, Space, Unit
 from harness.records import SCHEMA_VERSION
 from harness.registry import Catalog
 from harness.selection import Selected
-from harness.sources import DataLocation, RowSet
+from harness.sources import DataLocation
 from harness.spec import Encoding, TaskSpec, resolve_layer
 from harness.teaching import Teaching
-
-# New texts that are encoded together at most, unless one unit has more. What a head answers comes in such groups too, and
-# a group is written when it is done: on a GPU that is seconds, so there all languages of a task fit into one.
-GROUP_TEXTS = 8_192
-GROUP_EXAMPLES = {"cpu": GROUP_TEXTS, "cuda": 131_072}
+from harness.unitrows import blame, with_data
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,11 +82,11 @@ def make_plan(
         for unit in _units(catalog, entry, models[entry.task.name], settings, planner, fail_fast=fail_fast):
             told = not_kept_apart(unit.checkpoint, unit.task, unit.language, unit.split, catalog)
             unit = replace(unit, learned=(*unit.learned, *told))
-            units.append(_with_data(unit, location, limit, fail_fast=fail_fast))
+            units.append(with_data(unit, location, limit, fail_fast=fail_fast))
     models = {entry.task.name: models[entry.task.name] for entry in selected}
     return Plan(
         name=",".join(dict.fromkeys(model.name for model in models.values())),
-        units=tuple(_with_owners(units, strict=settings.strict, device=device)),
+        units=tuple(with_owners(units, strict=settings.strict, device=device)),
         location=location,
         limit=limit,
         identity={
@@ -277,102 +269,3 @@ def _space(layer: int, encoding: Encoding, checkpoint: Checkpoint, settings: Set
         normalise=encoding.normalise,
         max_length=checkpoints.check_length(checkpoint, settings.max_length, encoding.max_length),
     )
-
-
-def read_unit(unit: Unit, location: DataLocation, limit: int | None) -> tuple[RowSet, RowSet | None]:
-    """The examples of a unit without those that were learned, and those of its tuning split where it has one.
-
-    Raises:
-        DataError: The data cannot be read, or nothing is left of it.
-    """
-    rows = sources.read(unit.task, unit.language, unit.split, location, limit, unit.without)
-    held = None
-    if unit.tuning is not None:
-        held = sources.read(unit.task, unit.language, unit.tuning, location, limit)
-    return rows, held
-
-
-def _with_data(unit: Unit, location: DataLocation, limit: int | None, *, fail_fast: bool) -> Unit:
-    if unit.error:
-        return unit
-    tuning = unit.task.tuning_split
-    try:
-        if tuning not in (None, unit.split) and sources.has_split(unit.task, unit.language, tuning, location):
-            unit = replace(unit, tuning=tuning)
-        rows, held = read_unit(unit, location, limit)
-        examples = [*rows.examples, *(held.examples if held else ())]
-        texts = [unit.task.format.texts(example) for example in examples]
-        languages = [unit.task.format.language(example, unit.language) for example in examples]
-    except HarnessError as error:
-        if fail_fast:
-            raise
-        return replace(unit, error=str(error))
-    # Whatever else a plugin's reader raises is that plugin's fault, and no reason to give up the other units.
-    except Exception as error:
-        if fail_fast:
-            raise PluginError(blame(unit, error)) from error
-        return replace(unit, error=blame(unit, error))
-    known = unit.checkpoint.languages
-    return replace(
-        unit,
-        source=rows.source,
-        repairs=rows.repairs,
-        caveats=(*rows.caveats, *_unread(known, languages)),
-        data=digests.of_lines([rows.fingerprint, held.fingerprint]) if held else rows.fingerprint,
-        examples=len(texts),
-        empty=sum(not text.strip() for parts in texts for text in parts),
-        texts=np.unique(
-            digests.of_texts(
-                stored_as(known, language, text_key(parts))
-                for parts, language in zip(texts, languages, strict=True)
-            )
-        ),
-    )
-
-
-def _unread(known: Languages | None, languages: Iterable[str]) -> tuple[str, ...]:
-    """What a model with parts for languages says of those that it has no part for."""
-    if known is None:
-        return ()
-    return tuple(told for language in dict.fromkeys(languages) for told in known.caveats(language))
-
-
-def text_key(parts: tuple[str, ...]) -> str:
-    """One string for all texts of an example; for an example of one text, that text."""
-    return parts[0] if len(parts) == 1 else "\x1f".join(parts)
-
-
-def blame(unit: Unit, error: BaseException) -> str:
-    """One line on an error that a plugin raised."""
-    told = " ".join(str(error).split())
-    owner = f"plugin {unit.plugin.name} of {unit.plugin.distribution} {unit.plugin.version}"
-    return f"{unit.name}: {owner} raised {type(error).__name__}: {told}"
-
-
-def _with_owners(units: Sequence[Unit], *, strict: bool, device: str) -> Iterable[Unit]:
-    """Give each distinct text to one group of units, the first in which it occurs, so that it is encoded once.
-
-    Groups are runs of units of one model that together bring some thousands of new texts: enough for full batches, and
-    few enough for a unit's score not to keep one waiting. They follow from the plan alone, so batches do too. A head
-    looks at whole examples, so there each unit's texts belong to its own group.
-    """
-    nothing = np.empty(0, dtype="S16"), np.empty(0, dtype=np.int64)
-    known: dict[tuple[str, tuple[int, ...], int], tuple[NDArray[np.bytes_], NDArray[np.int64]]] = {}
-    group, size = 0, 0
-    before: tuple[str, tuple[int, ...], int, bool] = ("", (), 0, False)
-    for unit in units:
-        kind = (unit.model, unit.order, unit.max_length, bool(unit.spaces))
-        most = GROUP_TEXTS if unit.spaces else GROUP_EXAMPLES[device.split(":", maxsplit=1)[0]]
-        texts, owner = known.get(kind[:3], nothing) if unit.spaces else nothing
-        fresh = unit.texts[~np.isin(unit.texts, texts)]
-        if size and (strict or size + len(fresh) > most or kind != before):
-            group, size = group + 1, 0
-        size, before = size + len(fresh), kind
-        if not unit.spaces:
-            yield replace(unit, group=group, owner=np.full(len(unit.texts), group))
-            continue
-        texts, owner = np.concatenate([texts, fresh]), np.concatenate([owner, np.full(len(fresh), group)])
-        order = np.argsort(texts, kind="stable")
-        texts, owner = known[kind[:3]] = texts[order], owner[order]
-        mine = owner[np.searchsorted(texts, unit.texts)] if len(unit.texts) else owner[:0]
-        yield replace(unit, group=group, owner=mine)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from harness.plan import Phase, Plan, Unit
+from harness.curriculum import Phase
+from harness.plan import Plan, Unit
 from harness.records import Record
 
 

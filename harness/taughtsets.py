@@ -13,10 +13,10 @@ import numpy as np
 
 from harness import sources
 from harness.apart import Kept, kept_apart
+from harness.curriculum import Taught
 from harness.errors import DataError, UsageError
 from harness.formats.base import Example
 from harness.languages import PIVOT
-from harness.plan import Taught
 from harness.sources import DataLocation, RowSet
 from harness.spec import TaskSpec
 from harness.subsets import subset_by_size

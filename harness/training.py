@@ -15,12 +15,12 @@ from typing import Any
 
 from harness import files, tuning
 from harness.checkpoints import FACTS, Checkpoint, open_checkpoint
+from harness.curriculum import Phase
 from harness.engine import load
 from harness.engine.session import Compute
 from harness.errors import OutputError
 from harness.intermediate import StagePlanner
 from harness.making import model_of
-from harness.plan import Phase
 from harness.progress import Listener, Silent
 from harness.registry import Catalog, load_catalog
 from harness.sources import DataLocation

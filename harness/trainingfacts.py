@@ -16,12 +16,12 @@ import numpy as np
 
 from harness.checkpoints import FACTS_VERSION
 from harness.courses import Exam
+from harness.curriculum import Course, Phase
 from harness.engine.lora import Adapted
 from harness.engine.session import Compute
 from harness.engine.train import Trainer
 from harness.engine.trainstate import Progress
 from harness.formats.base import Head
-from harness.plan import Course, Phase
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 from harness import files
 from harness.checkpoints import FACTS, Checkpoint, adapted, open_checkpoint
 from harness.courses import Exam, School, exam_of, lesson_of, selection
+from harness.curriculum import Phase
 from harness.engine.adapting import encoder_of
 from harness.engine.headed import Headed, new_headed, save_headed
 from harness.engine.lora import Adapted, adapt
@@ -32,7 +33,6 @@ from harness.errors import ModelError
 from harness.formats.base import Head
 from harness.formats.drawn import DrawnFormat
 from harness.home import ADVICE
-from harness.plan import Phase
 from harness.progress import Listener
 from harness.registry import Catalog
 from harness.sources import DataLocation

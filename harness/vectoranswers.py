@@ -20,8 +20,8 @@ from harness.engine.tokens import Tokens
 from harness.errors import HarnessError, ModelError, OutputError, SpecError
 from harness.formats.base import VectorFormat
 from harness.plan import Plan, Unit
-from harness.planning import read_unit
 from harness.progress import Listener
+from harness.unitrows import read_unit
 from harness.workplace import check_cache
 
 

@@ -16,8 +16,9 @@ from filelock import FileLock
 
 from harness import files
 from harness.cellwork import carry_out
+from harness.curriculum import Phase
 from harness.experiment import DEVELOPMENT, LINEAGE, Conditions, Job, jobs_of
-from harness.plan import Phase, Plan, Unit
+from harness.plan import Plan, Unit
 from harness.progress import Silent
 from harness.recipes import Recipe, RecipeModel
 from harness.run import open_run

@@ -27,7 +27,6 @@ from harness.checkpoints import (
     asked_of,
     for_task,
     open_checkpoint,
-    tensor_shapes,
 )
 from harness.engine.embed import Embedder, open_stores
 from harness.engine.headed import Headed, new_headed, open_headed, save_headed, with_packer
@@ -39,6 +38,7 @@ from harness.engine.train import Trainer
 from harness.formats.base import HeadFormat, Predictions, Reader
 from harness.formats.rows import Rows
 from harness.heads import label_order
+from harness.modelfolder import tensor_shapes
 from harness.plan import Space
 from harness.registry import load_catalog
 from harness.sources import DataLocation

@@ -14,6 +14,7 @@ import pytest
 
 from harness import sources, tuning
 from harness.checkpoints import Checkpoint, for_task, open_checkpoint
+from harness.curriculum import Phase
 from harness.engine.masked import held_out_loss
 from harness.engine.multi import open_answering, open_heads
 from harness.engine.predict import Asked, Predictor
@@ -24,7 +25,6 @@ from harness.formats.bitexts import Bitexts
 from harness.formats.texts import Texts
 from harness.heads import label_order
 from harness.intermediate import StagePlanner
-from harness.plan import Phase
 from harness.progress import Silent
 from harness.registry import Catalog, load_catalog
 from harness.sources import DataLocation

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from harness import sources
 from harness.checkpoints import Checkpoint, open_checkpoint
+from harness.curriculum import Phase, Taught
 from harness.errors import DataError, SpecError, UnknownNameError, UsageError
 from harness.learned import Learned, learned_from
 from harness.phases import PhasePlanner
-from harness.plan import Phase, Taught
 from harness.registry import Catalog, load_catalog
 from harness.sources import DataLocation
 from harness.taughtsets import TaughtSets, read_taught

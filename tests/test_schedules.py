@@ -20,12 +20,12 @@ from torch import Tensor
 
 from harness import tuning
 from harness.checkpoints import Checkpoint, open_checkpoint
+from harness.curriculum import Phase
 from harness.engine.session import Compute
 from harness.engine.train import MICRO_TOKENS
 from harness.heads import HEAD_WEIGHTS, HEADS
 from harness.intermediate import StagePlanner
 from harness.phases import PhasePlanner
-from harness.plan import Phase
 from harness.progress import Silent
 from harness.registry import Catalog, load_catalog
 from harness.sources import DataLocation

@@ -16,7 +16,7 @@ from harness_metrics.tagging import TAGGING
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import Json, Metric, OutputError, Parts, Predictions, SpecError, files, planning
+from harness import Json, Metric, OutputError, Parts, Predictions, SpecError, files, grouping
 from harness.engine.predict import Predictor
 from harness.metric import Score
 from harness.records import PredictionsWriter, write_predictions
@@ -43,7 +43,7 @@ def prediction_files(run: Path) -> dict[str, Path]:
 
 def in_blocks(monkeypatch: pytest.MonkeyPatch, examples: int) -> None:
     """From now on so many examples are answered at once."""
-    monkeypatch.setitem(planning.GROUP_EXAMPLES, "cpu", examples)
+    monkeypatch.setitem(grouping.GROUP_EXAMPLES, "cpu", examples)
 
 
 def test_a_run_in_small_blocks_is_that_at_once(

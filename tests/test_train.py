@@ -21,8 +21,9 @@ from harness import sources
 from harness.checkpoints import Checkpoint, open_checkpoint
 from harness.engine.headed import Headed, new_headed, save_headed
 from harness.engine.lessons import Examples
+from harness.engine.optimizer import rate_factor
 from harness.engine.predict import Asked, Predictor
-from harness.engine.train import Hooks, Trainer, rate_factor
+from harness.engine.train import Hooks, Trainer
 from harness.engine.trainstate import Progress
 from harness.formats.base import HeadFormat
 from harness.registry import load_catalog

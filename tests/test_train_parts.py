@@ -23,7 +23,8 @@ from harness import ModelError, OutputError
 from harness.engine import gradients, train
 from harness.engine.headed import Headed
 from harness.engine.lessons import Examples, Step, total_steps
-from harness.engine.train import Hooks, Trainer, rate_factor
+from harness.engine.optimizer import adamw, rate_factor
+from harness.engine.train import Hooks, Trainer
 from harness.formats.base import Head
 from harness.formats.rows import Rows
 from harness.spec import Schedule
@@ -177,7 +178,7 @@ def test_weight_decay_spares_what_transformers_spares(family: str, stem: str) ->
         config = getattr(transformers, f"{family}Config")(num_hidden_layers=1)
         model: nn.Module = getattr(transformers, f"{family}{stem}")(config)
     oracle: Any = TheirTrainer.get_decay_parameter_names
-    decayed, plain = train._optimizer(model, replace(SHORT, weight_decay=0.3)).param_groups
+    decayed, plain = adamw(model, replace(SHORT, weight_decay=0.3)).param_groups
     assert (decayed["weight_decay"], plain["weight_decay"]) == (0.3, 0.0)
     names = {id(value): name for name, value in model.named_parameters()}
     assert {names[id(value)] for value in decayed["params"]} == set(oracle(None, model))

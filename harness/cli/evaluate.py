@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from harness.api import Prepared, Request
+    from harness.curriculum import Phase
     from harness.engine.ranks import Ranks
-    from harness.plan import Phase, Space, Unit
+    from harness.plan import Space, Unit
     from harness.registry import Catalog
     from harness.run import Run
     from harness.suite import Suite

@@ -19,7 +19,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from harness.plan import Phase, Plan, Unit
+from harness.curriculum import Phase
+from harness.plan import Plan, Unit
 from harness.progress import Listener, Silent
 from harness.records import Record
 

@@ -13,8 +13,8 @@ from harness.cli.options import json_option, plugin_options
 from harness.stages import PROTOCOL
 
 if TYPE_CHECKING:
+    from harness.curriculum import Course
     from harness.engine.ranks import Ranks
-    from harness.plan import Course
     from harness.training import Chain, Planned
 
 _OWN = ("output", "data", "protocol", "seed", "revision", "offline", "overwrite", "model")

@@ -24,7 +24,7 @@ from transformers import (
     AutoTokenizer,
 )
 
-from harness.checkpoints import Checkpoint, tensor_shapes
+from harness.checkpoints import Checkpoint
 from harness.engine import proving
 from harness.engine.adapting import RowReader, prepare, row_reader
 from harness.engine.headmodules import Own, Published
@@ -34,6 +34,7 @@ from harness.engine.tokenizer import SubwordTokenizer
 from harness.errors import ModelError
 from harness.formats.base import Head
 from harness.heads import OWN_HEAD, OWN_HEAD_WEIGHTS
+from harness.modelfolder import tensor_shapes
 
 CLASSES: Mapping[str, Any] = {
     "pooled": AutoModelForSequenceClassification,

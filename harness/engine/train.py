@@ -24,6 +24,7 @@ from harness.engine.freed import keep_freed
 from harness.engine.gradients import dropout_seed, sum_gradients
 from harness.engine.lessons import Lesson, Step, lesson_order, total_steps
 from harness.engine.load import DTYPES
+from harness.engine.optimizer import adamw, rate_factor
 from harness.engine.ranks import ALONE, Ranks
 from harness.engine.trainstate import Progress
 from harness.errors import ModelError
@@ -122,7 +123,7 @@ class Trainer:
         if self.device.type == "cpu":
             keep_freed()
         torch.manual_seed(self.seed)
-        optimizer = _optimizer(self.module, self.schedule)
+        optimizer = adamw(self.module, self.schedule)
         self.ranks.from_first(lambda: trainstate.sweep(self.folder))
         found = self.ranks.each(
             lambda: trainstate.load_state(self.folder, self.module, optimizer, self.device)
@@ -368,37 +369,3 @@ class Trainer:
         return torch.autocast(
             self.device.type, dtype=DTYPES[self.dtype] if mixed else torch.bfloat16, enabled=mixed
         )
-
-
-def rate_factor(step: int, steps: int, schedule: Schedule) -> float:
-    """Share of the peak learning rate at a step counted from 0: a linear rise, then a linear fall to 0.
-
-    The same numbers as transformers' ``get_linear_schedule_with_warmup``, so the first step of a warm-up has rate 0.
-    """
-    rise = schedule.warmup if schedule.warmup >= 1 else math.ceil(schedule.warmup * steps)
-    if step < rise:
-        return step / rise
-    return max(0.0, (steps - step) / max(1.0, steps - rise))
-
-
-def _optimizer(module: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
-    """AdamW without weight decay on biases and LayerNorms."""
-    norms = {
-        f"{name}.{part}" if name else part
-        for name, child in module.named_modules()
-        if "norm" in type(child).__name__.lower()
-        for part, _ in child.named_parameters(recurse=False)
-    }
-    named = [(name, value) for name, value in module.named_parameters() if value.requires_grad]
-    plain = [value for name, value in named if name in norms or name.endswith("bias")]
-    decayed = [value for name, value in named if name not in norms and not name.endswith("bias")]
-    return torch.optim.AdamW(
-        [
-            {"params": decayed, "weight_decay": schedule.weight_decay},
-            {"params": plain, "weight_decay": 0.0},
-        ],
-        lr=schedule.learning_rate,
-        betas=schedule.adam_betas,
-        eps=schedule.adam_epsilon,
-        fused=True,
-    )

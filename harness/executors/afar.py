@@ -19,11 +19,12 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from harness import files
+from harness.curriculum import TRAINING_VERSION
 from harness.executors.base import Event
 from harness.executors.processes import limit_torch
 from harness.experiment import Ended, Job
 from harness.home import ADVICE, home
-from harness.plan import ENGINE_VERSION, TRAINING_VERSION
+from harness.plan import ENGINE_VERSION
 from harness.telling import Teller, Told
 from harness.version import __version__
 

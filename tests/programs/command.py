@@ -12,7 +12,7 @@ import os
 import sys
 from typing import Any
 
-from harness import planning
+from harness import grouping
 from harness.cli.main import main
 from harness.engine import predict
 from harness.engine.meeting import here
@@ -21,7 +21,7 @@ from harness.engine.meeting import here
 def disturb(asked: dict[str, Any]) -> None:
     rank = int(os.environ["RANK"])
     if "block" in asked:
-        examples: Any = planning.GROUP_EXAMPLES
+        examples: Any = grouping.GROUP_EXAMPLES
         examples["cpu"] = asked["block"]
     if asked.get("broken") == rank:
 

@@ -23,13 +23,14 @@ from sidebyside import Case, Goal, Json, Ready, Row, compared, in_turn, tell
 
 import harness
 from harness import grouping
-from harness.api import Request, carry_out
+from harness.api import carry_out
 from harness.api import prepare as planned
 from harness.engine.sample import sample_checkpoint
 from harness.home import home
 from harness.plan import Plan
 from harness.progress import Silent
 from harness.registry import load_catalog
+from harness.request import Request
 
 HYPER = ("max_steps=2", "batch_size=4", "select=last")
 LABELS = ("entailment", "neutral", "contradiction")

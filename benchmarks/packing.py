@@ -25,8 +25,9 @@ from numpy.typing import NDArray
 from transformers import XLMRobertaConfig, XLMRobertaModel
 
 from harness.engine import batching, packed, proving
-from harness.engine.embed import BATCH_TOKENS, filled
+from harness.engine.embed import BATCH_TOKENS
 from harness.engine.packed import Packer
+from harness.engine.pooling import filled
 
 ROWS_A_BATCH = 32
 CLOCKS: Mapping[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time.process_time}

@@ -5,144 +5,34 @@ Knows the steps of one evaluation; prints nothing.
 
 from __future__ import annotations
 
-import os
-import platform
-import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import partial
-from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal, TypedDict, Unpack
+from typing import Any, Unpack
 
 from harness import report
 from harness.checkpoints import Checkpoint
-from harness.curriculum import Phase
 from harness.engine import headed, load
-from harness.engine.session import Compute, Sessions
-from harness.errors import DataError, UsageError
+from harness.engine.session import Sessions
+from harness.errors import DataError
 from harness.making import model_of
+from harness.manifest import Manifest
 from harness.models import models_of_tasks
 from harness.pipeline import Outcome, Road, follow, pending_units
 from harness.place import Interrupted
 from harness.plan import Plan
 from harness.planning import Settings, make_plan
 from harness.progress import Listener, Silent
-from harness.records import SCHEMA_VERSION
-from harness.registry import DISTRIBUTION, Catalog, load_catalog
+from harness.registry import Catalog, load_catalog
+from harness.request import Options, Prepared, Request
 from harness.run import Run, RunWriter, open_run
 from harness.selection import Selected, changes, select
 from harness.sources import DataLocation
 from harness.teaching import Teaching, parse_head_labels, parse_hyper, parse_train_from
 from harness.unused import check_settings
-from harness.version import __version__
 from harness.workplace import compute_of
-
-_VERSIONS = ("torch", "transformers", "tokenizers", "datasets", "faiss-cpu", "numpy", "pluggy")
-
-
-_ALLOWED: Mapping[str, tuple[str | None, ...]] = {
-    "pooling": (None, "mean", "cls", "last_token"),
-    "dtype": ("auto", "float32", "bfloat16", "float16"),
-    "overwrite": ("missing", "always", "never"),
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """What a user asks of ``harness eval``; see its ``--help`` for the meaning of each."""
-
-    model: Sequence[str]
-    tasks: Sequence[str]
-    languages: Sequence[str] = ()
-    data: str = "hub"
-    output: Path | None = None
-    split: Sequence[str] = ()
-    changes: Sequence[str] = ()
-    protocol: str | None = None
-    layer: str | None = None
-    pooling: Literal["mean", "cls", "last_token"] | None = None
-    special_tokens: bool = True
-    max_length: int | None = None
-    device: str = "auto"
-    dtype: str = "auto"
-    batch_tokens: int | None = None
-    limit: int | None = None
-    overwrite: Literal["never", "missing", "always"] = "missing"
-    fail_fast: bool = False
-    offline: bool = False
-    revision: str | None = None
-    train: bool = True
-    train_from: Sequence[str] = ()
-    hyper: Sequence[str] = ()
-    head_labels: Sequence[str] = ()
-    seeds: Sequence[int] = (0,)
-    gradient_checkpointing: bool = False
-    deterministic: bool = False
-
-    def __post_init__(self) -> None:
-        for name, allowed in _ALLOWED.items():
-            if getattr(self, name) not in allowed:
-                known = ", ".join(value for value in allowed if value)
-                raise UsageError(f"{name} '{getattr(self, name)}' is not allowed; there are {known}")
-        if (
-            not self.seeds
-            or len(set(self.seeds)) < len(self.seeds)
-            or not (min(self.seeds) >= 0 and max(self.seeds) < 1 << 63)
-        ):
-            raise UsageError(
-                f"seeds {', '.join(map(str, self.seeds))}: give different whole numbers from 0 to 2^63 - 1"
-            )
-
-
-class Options(TypedDict, total=False):
-    """The optional arguments of :func:`evaluate`, as in :class:`Request`."""
-
-    languages: Sequence[str] | str
-    data: str
-    output: Path | str | None
-    split: Sequence[str] | str
-    changes: Sequence[str] | str
-    protocol: str | None
-    layer: str | int | None
-    pooling: Literal["mean", "cls", "last_token"] | None
-    special_tokens: bool
-    max_length: int | None
-    device: str
-    dtype: str
-    batch_tokens: int | None
-    limit: int | None
-    overwrite: Literal["never", "missing", "always"]
-    fail_fast: bool
-    offline: bool
-    revision: str | None
-    train: bool
-    train_from: Sequence[str] | str
-    hyper: Sequence[str] | str
-    head_labels: Sequence[str] | str
-    seeds: Sequence[int]
-    gradient_checkpointing: bool
-    deterministic: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prepared:
-    """A request that has been planned.
-
-    Attributes:
-        request: With device and dtype settled.
-        plan: What will be done.
-        selected: What was chosen, with the languages that are not to be had.
-        folder: The run folder.
-        compute: On what it will run.
-    """
-
-    request: Request
-    plan: Plan
-    selected: Sequence[Selected]
-    folder: Path
-    compute: Compute
 
 
 def evaluate(
@@ -295,7 +185,7 @@ def carry_out(prepared: Prepared, catalog: Catalog, listener: Listener | None = 
             {(unit.task.name, unit.split): unit.main_number for unit in plan.units if not unit.error}
         )
         listener.planned(plan, len(pending))
-        book = _Book(prepared=prepared, catalog=catalog, writer=writer, started=time.time())
+        book = Manifest(prepared=prepared, catalog=catalog, writer=writer, started=time.time())
         outcome = Outcome(failures={unit.key: unit.error for unit in plan.units if unit.error})
         for unit in plan.units:
             if unit.error:
@@ -346,117 +236,3 @@ def _open_single(plan: Plan, sessions: Sessions, pending: Sequence[int]) -> None
     """Find out at once that the one model of a run cannot be opened, where its vectors are wanted; raises ModelError."""
     if len(plan.checkpoints) == 1 and any(plan.units[number].spaces for number in pending):
         sessions.of(plan.checkpoints[0]).open()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Book:
-    """Writes ``run.json``."""
-
-    prepared: Prepared
-    catalog: Catalog
-    writer: RunWriter
-    started: float
-
-    def write(self, status: str, outcome: Outcome) -> None:
-        plan, request = self.prepared.plan, self.prepared.request
-        self.writer.write_manifest(
-            {
-                "schema": SCHEMA_VERSION,
-                "run": plan.run,
-                "status": status,
-                "identity": dict(plan.identity),
-                "command": sys.argv[1:] if sys.argv and Path(sys.argv[0]).name.startswith("harness") else [],
-                "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.started)),
-                "seconds": round(time.time() - self.started, 3),
-                "model": _model_facts(plan, request),
-                "data": str(plan.location),
-                "limit": plan.limit,
-                "missing_languages": {
-                    e.task.name: list(e.missing) for e in self.prepared.selected if e.missing
-                },
-                "trainings": [_phase_facts(phase) for phase in plan.phases],
-                "units": self._units(outcome),
-                "work": dict(outcome.work),
-                "plugins": [
-                    {"name": p.name, "distribution": p.distribution, "version": p.version, "status": p.status}
-                    for p in self.catalog.plugins
-                ],
-                "versions": _versions(),
-                "hardware": {
-                    "machine": platform.machine(),
-                    "cores": os.cpu_count(),
-                    "device": request.device,
-                    "processes": self.prepared.compute.ranks.size,
-                    "system": platform.system(),
-                },
-            }
-        )
-
-    def _units(self, outcome: Outcome) -> list[Mapping[str, Any]]:
-        """This plan's units, and after them those of earlier selections in the same folder."""
-        scored = {record.unit for record in self.writer.records}
-        waiting = {
-            self.prepared.plan.units[number].key
-            for number in pending_units(self.prepared.plan, self.catalog, self.writer, again=False)
-        }
-        entries: dict[tuple[str, str, int | None], Mapping[str, Any]] = {}
-        for unit in self.prepared.plan.units:
-            key = unit.key
-            error = outcome.failures.get(key, "")
-            entries[key] = {
-                "task": unit.task.name,
-                "language": unit.language,
-                "seed": unit.seed,
-                "split": unit.split,
-                "status": "failed" if error else "missing" if key in waiting else "done",
-                "error": error,
-                "seconds": round(outcome.seconds.get(key, 0.0), 3),
-            }
-        for entry in self.writer.earlier_units(scored):
-            entries.setdefault((entry["task"], entry["language"], entry["seed"]), entry)
-        return list(entries.values())
-
-
-def _phase_facts(phase: Phase) -> Mapping[str, Any]:
-    return {
-        "checkpoint": phase.key,
-        "parent": phase.parent.weights,
-        "learned": phase.learn.name,
-        "language": phase.learn.language,
-        "examples": phase.learn.examples,
-        "selected_on": None if phase.select is None else phase.select.name,
-        "seed": phase.seed,
-    }
-
-
-def _model_facts(plan: Plan, request: Request) -> Mapping[str, Any]:
-    first, *others = [_facts_of(plan, checkpoint, request) for checkpoint in plan.checkpoints]
-    tasks = {unit.task.name: unit.checkpoint.weights for unit in plan.units}
-    return {**first, "others": others, "tasks": tasks}
-
-
-def _facts_of(plan: Plan, checkpoint: Checkpoint, request: Request) -> dict[str, Any]:
-    depth = checkpoint.depth
-    return {
-        "name": checkpoint.name,
-        "revision": checkpoint.revision,
-        "family": checkpoint.family,
-        "depth": depth,
-        "weights": checkpoint.weights,
-        "tokenizer": checkpoint.tokenizer,
-        "dtype": request.dtype,
-        "vectors": [
-            f"hidden_states[{space.layer}] of {depth + 1}, {space.pooling} pooling"
-            for space in plan.spaces(checkpoint)
-        ],
-    }
-
-
-def _versions() -> dict[str, str]:
-    versions = {"python": platform.python_version(), DISTRIBUTION: __version__}
-    for name in _VERSIONS:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            versions[name] = "not installed"
-    return versions

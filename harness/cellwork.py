@@ -15,13 +15,13 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from harness import api, files
-from harness.api import Request
 from harness.development import score_development_sets
 from harness.errors import HarnessError, UnwrittenError
 from harness.experiment import DEVELOPMENT, LINEAGE, Ended, Job
 from harness.making import model_of
 from harness.progress import Listener
 from harness.registry import load_catalog
+from harness.request import Request
 from harness.run import LOCK, verdict
 from harness.sources import DataLocation
 from harness.stages import PROTOCOL

@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from harness import api, sources
-from harness.api import Request
 from harness.checkpoints import Checkpoint
 from harness.errors import HarnessError, OutputError
 from harness.progress import Listener
 from harness.registry import Catalog
+from harness.request import Request
 from harness.selection import tasks_of
 from harness.sources import DataLocation
 from harness.spec import TaskSpec

@@ -731,7 +731,7 @@ def test_a_model_that_fails_while_it_runs_is_blamed_for_every_unit_and_no_plugin
     def fail(*arguments: object) -> None:
         raise RuntimeError("device-side assert")
 
-    monkeypatch.setattr("harness.engine.embed._forward", fail)
+    monkeypatch.setattr("harness.engine.embed.pooled_vectors", fail)
     run = tmp_path / "run"
     said = cli("eval", "-m", "sample", "-t", "tatoeba", "-l", "de,es", "--data", "sample", "-o", run)
     assert said.code == 3, said.err

@@ -17,7 +17,7 @@ from transformers import AutoTokenizer
 from harness import ModelError, UsageError
 from harness.checkpoints import open_checkpoint
 from harness.digests import of_texts
-from harness.engine import embed, load
+from harness.engine import embed, load, pooling
 from harness.engine.embed import Embedder, open_stores
 from harness.engine.load import Encoder, load_encoder
 from harness.engine.tokens import tokenise
@@ -182,14 +182,14 @@ def test_running_out_of_memory_halves_the_batch(
     encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = embedded(encoder, spaces_of(encoder), tmp_path / "a")
-    real = embed._forward
+    real = pooling.pooled_vectors
 
     def scarce(model: Encoder, batch: Any, tokens: Any, spaces: Any) -> Any:
         if len(batch.rows) > 1:
             raise torch.OutOfMemoryError("made up")
         return real(model, batch, tokens, spaces)
 
-    monkeypatch.setattr(embed, "_forward", scarce)
+    monkeypatch.setattr(embed, "pooled_vectors", scarce)
     found = embedded(encoder, spaces_of(encoder), tmp_path / "b", budget=4096)
     for layer, vectors in found.items():
         np.testing.assert_allclose(vectors, expected[layer], atol=1e-6)
@@ -201,7 +201,7 @@ def test_one_sequence_that_does_not_fit_is_an_error_with_advice(
     def scarce(*_: Any) -> Any:
         raise torch.OutOfMemoryError("made up")
 
-    monkeypatch.setattr(embed, "_forward", scarce)
+    monkeypatch.setattr(embed, "pooled_vectors", scarce)
     with pytest.raises(ModelError, match=r"one sequence of \d+ tokens does not fit .* --max-length"):
         embedded(encoder, spaces_of(encoder), tmp_path)
 

@@ -19,9 +19,9 @@ from transformers import AutoModel
 
 from harness import ModelError, sources
 from harness.checkpoints import Checkpoint, adapted, open_checkpoint
-from harness.engine.embed import pool
 from harness.engine.headed import Headed
 from harness.engine.multi import open_heads
+from harness.engine.pooling import pool
 from harness.engine.ranking import RankedPairs, held_out_loss, ranking_loss
 from harness.engine.train import Hooks, Trainer
 from harness.formats.base import Head

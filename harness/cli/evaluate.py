@@ -14,11 +14,11 @@ from harness.cli.options import json_option, plugin_options
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from harness.api import Prepared, Request
     from harness.curriculum import Phase
     from harness.engine.ranks import Ranks
     from harness.plan import Space, Unit
     from harness.registry import Catalog
+    from harness.request import Prepared, Request
     from harness.run import Run
     from harness.suite import Suite
 
@@ -182,7 +182,7 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 
 def _request(options: dict[str, Any]) -> Request:
-    from harness.api import Request
+    from harness.request import Request
 
     options["special_tokens"] = not options.pop("skip_special_tokens")
     options["fail_fast"] = not options.pop("keep_going")

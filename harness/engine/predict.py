@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from harness.engine import batching
-from harness.engine.embed import Work, filled
+from harness.engine.embed import Work
 from harness.engine.fetching import Fetched, one_late
 from harness.engine.headed import Headed
 from harness.engine.packed import batches_of
+from harness.engine.pooling import filled
 from harness.engine.ranks import ALONE, Ranks
 from harness.errors import ModelError
 from harness.formats.base import Reader

@@ -14,16 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from harness import layouts, sources
+from harness.curriculum import steps_in_all, steps_of
 from harness.errors import HarnessError
 from harness.formats.drawn import DrawnFormat
-from harness.recipes import Recipe, as_value, cells, prefix_id
+from harness.recipes import Recipe, cells, prefix_id
 from harness.registry import Catalog
 from harness.selection import Selected, select, tasks_of
 from harness.sources import DataLocation
-from harness.spec import TaskSpec, Training
+from harness.spec import Schedule, TaskSpec, Training
 from harness.stages import PROTOCOL, Stage
 from harness.subsets import subset_size
-from harness.teaching import TrainFrom, hyper_value, parse_hyper, parse_train_from
+from harness.teaching import TrainFrom, changes_of, hyper_value, parse_hyper, parse_train_from
 from harness.translated import has_translation
 
 
@@ -114,7 +115,6 @@ def cost_of(recipe: Recipe, catalog: Catalog, location: DataLocation) -> Cost:
         NothingSelectedError: The location holds no language of any target.
     """
     sizes = _Sizes(location=location)
-    protocol = recipe.protocol or "xtreme"
     every = cells(recipe)
     chains = {
         prefix_id(cell.model, cell.setting.stages[:length], cell.seed): cell.setting.stages[length - 1]
@@ -122,16 +122,7 @@ def cost_of(recipe: Recipe, catalog: Catalog, location: DataLocation) -> Cost:
         for length in range(1, len(cell.setting.stages) + 1)
     }
     stages = [_of_stage(stage, catalog, recipe.protocol or PROTOCOL, sizes) for stage in chains.values()]
-    targets = tasks_of(catalog, recipe.targets)
-    trainings = _distinct_trainings(targets.items(), catalog, protocol)
-    names = list(targets)
-    hyper, sets = parse_hyper(recipe.hyper, names), parse_train_from(recipe.train_from, names)
-    tunings = [
-        _of_training(
-            _learned(task, name, sets, catalog), training, _target_changes(name, hyper, sets), protocol, sizes
-        )
-        for name, task, training in trainings
-    ]
+    tunings = [learning.cost(sizes) for learning in _tunings(recipe, catalog)]
     selected = select(catalog, recipe.targets, recipe.languages, recipe.split, location)
     items = sum(_items(entry, recipe.limit, sizes) for entry in selected)
     unknown = {name for *_, names in [*stages, *tunings] for name in names}
@@ -149,38 +140,74 @@ def cost_of(recipe: Recipe, catalog: Catalog, location: DataLocation) -> Cost:
     )
 
 
-def _distinct_trainings(
-    targets: Iterable[tuple[str, Any]], catalog: Catalog, protocol: str
-) -> list[tuple[str, TaskSpec, Training]]:
-    """Targets with what they learn from and how; a training that several of them share is counted once."""
-    found: dict[str, tuple[str, TaskSpec, Training]] = {}
-    for name, _ in targets:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Learning:
+    """What is learned of one task and how, as far as it costs.
+
+    Attributes:
+        task: Whose examples; ``split``, ``rows``, ``size`` and ``languages`` which of them.
+        schedule: Hyper-parameters, and ``values`` what the user changes of them.
+        length: Tokens per row, unless ``values`` say otherwise.
+    """
+
+    task: TaskSpec
+    split: str
+    languages: Sequence[str]
+    schedule: Schedule
+    values: Mapping[str, Any]
+    length: int
+    rows: tuple[int, int] | None = None
+    size: str = ""
+
+    @property
+    def key(self) -> str:
+        """The same for targets that share a fine-tuning."""
+        what = [self.task.name, self.split, self.rows, self.length]
+        return f"{what} {self.schedule!r} {sorted(self.values.items())}"
+
+    def cost(self, sizes: _Sizes) -> tuple[int, int, list[str]]:
+        """Steps, tokens at most, and the task's name where its size is unknown."""
+        examples = self._examples(sizes)
+        if examples is None:
+            return 0, 0, [self.task.name]
+        batch = self.values.get("batch_size", self.schedule.batch_size)
+        steps = steps_of(examples, batch, self.values.get("epochs", self.schedule.epochs))
+        steps = min(steps, self.values.get("max_steps") or steps)
+        return steps, steps * batch * self.values.get("max_length", self.length), []
+
+    def _examples(self, sizes: _Sizes) -> int | None:
+        counts = [sizes.of(self.task, self.split, code) for code in self.languages]
+        there = [count for count in counts if count is not None]
+        examples = sum(there) if there else None
+        if self.rows:
+            # Of a set of unknown size, as many as are asked for.
+            first, end = self.rows
+            examples = max(0, min(end, end if examples is None else examples) - first)
+        return subset_size(self.size, examples) if self.size and examples is not None else examples
+
+
+def _tunings(recipe: Recipe, catalog: Catalog) -> Iterable[_Learning]:
+    """The fine-tunings of targets; one that several of them share stands once."""
+    names = list(tasks_of(catalog, recipe.targets))
+    hyper, sets = parse_hyper(recipe.hyper, names), parse_train_from(recipe.train_from, names)
+    found: dict[str, _Learning] = {}
+    for name in names:
         task = catalog.task(name)
-        if task.training:
-            training = task.training.get(protocol) or next(iter(task.training.values()))
-            found.setdefault(
-                f"{training.task} {training.schedule!r}", (name, catalog.task(training.task), training)
-            )
-    return list(found.values())
-
-
-def _learned(task: TaskSpec, target: str, sets: Mapping[str, TrainFrom], catalog: Catalog) -> TaskSpec:
-    """Whose examples a target learns: those of its training's task, or of the one that the user names."""
-    wanted = sets.get(target, sets.get(""))
-    return catalog.task(wanted.task) if wanted and wanted.task else task
-
-
-def _target_changes(
-    name: str, hyper: Mapping[str, Mapping[str, str]], sets: Mapping[str, TrainFrom]
-) -> dict[str, Any]:
-    """The user's changes to a target's fine-tuning, in the form that stages have."""
-    wanted = sets.get(name, sets.get(""))
-    return {"hyper": {"": {**hyper.get("", {}), **hyper.get(name, {})}}, **_set(wanted)}
-
-
-def _set(wanted: TrainFrom | None) -> dict[str, Any]:
-    """Another training set than the usual one, as ``split`` and ``rows``."""
-    return {"split": wanted.split, "rows": wanted.rows} if wanted else {}
+        training = task.trained_under(recipe.protocol)
+        if training is None:
+            continue
+        wanted = sets.get(name, sets.get(""))
+        learning = _Learning(
+            task=catalog.task((wanted and wanted.task) or training.task),
+            split=wanted.split if wanted else training.split,
+            rows=wanted.rows if wanted else None,
+            languages=(training.language,),
+            schedule=training.schedule,
+            values=_values(hyper, name),
+            length=training.max_length or task.encoded_under(recipe.protocol).max_length,
+        )
+        found.setdefault(learning.key, learning)
+    return found.values()
 
 
 def _of_stage(stage: Stage, catalog: Catalog, protocol: str, known: _Sizes) -> tuple[int, int, list[str]]:
@@ -189,26 +216,42 @@ def _of_stage(stage: Stage, catalog: Catalog, protocol: str, known: _Sizes) -> t
     for name in stage.tasks:
         mine, count, gone = _of_course(stage, catalog.task(name), protocol, known)
         steps, tokens, unknown = steps + mine, tokens + count, [*unknown, *gone]
-    # Rounded first, so that a share of 0.8 that is 0.7999… adds no step.
-    whole = math.ceil(round(steps / (1 - stage.masked.share), 6))
+    whole = steps_in_all(steps, 1 - stage.masked.share)
     for name in stage.masked.tasks if stage.masked.share else ():
         # Of masked steps only their number is planned: the largest may be all of them.
         mine, count, gone = _of_course(stage, catalog.task(name), protocol, known)
         tokens += math.ceil((whole - steps) * count / mine) if mine else 0
         unknown += gone
-    limit = _values(as_value(stage), stage.tasks[0]).get("max_steps") or whole
+    limit = _values(stage.hyper, stage.tasks[0]).get("max_steps") or whole
     kept = min(whole, limit)
     return kept, math.ceil(tokens * kept / whole) if whole else 0, unknown
 
 
 def _of_course(stage: Stage, task: TaskSpec, protocol: str, known: _Sizes) -> tuple[int, int, list[str]]:
     """Of one task of a stage, as if it were learned alone."""
-    training = _learned_by(task, protocol)
+    training = task.learned_under(protocol)
     if training is None:
         return 0, 0, []
-    text = stage.train_from.get(task.name, stage.train_from.get(""))
-    changes = {**as_value(stage), **_set(parse_train_from([text], [])[""] if text else None)}
-    return _of_training(task, training, changes, protocol, known, _codes(stage, task, training))
+    wanted = _wanted(stage, task.name)
+    # What is said of every task is not meant for masked LM that is mixed in.
+    size = stage.sizes.get(task.name, stage.sizes.get("", "") if task.name in stage.tasks else "")
+    learning = _Learning(
+        task=task,
+        split=wanted.split if wanted else training.split,
+        rows=wanted.rows if wanted else None,
+        size=size,
+        languages=_codes(stage, task, training),
+        schedule=training.schedule,
+        values=_values(stage.hyper, task.name),
+        length=training.max_length or task.encoded_under(protocol).max_length,
+    )
+    return learning.cost(known)
+
+
+def _wanted(stage: Stage, task: str) -> TrainFrom | None:
+    """Another training set of a task, where the stage names one; what it says of every task is not meant for mixed-in ones."""
+    text = stage.train_from.get(task, stage.train_from.get("") if task in stage.tasks else None)
+    return parse_train_from([text], [])[""] if text else None
 
 
 def _codes(stage: Stage, task: TaskSpec, training: Training) -> Sequence[str]:
@@ -216,11 +259,6 @@ def _codes(stage: Stage, task: TaskSpec, training: Training) -> Sequence[str]:
     if not isinstance(task.format, DrawnFormat):
         return (training.language,)
     return [code for code in task.languages if code in stage.masked.languages] or task.languages
-
-
-def _learned_by(task: TaskSpec, protocol: str) -> Training | None:
-    """How a task is learned in an intermediate phase; None where there is nothing to learn."""
-    return task.intermediate or task.training.get(protocol) or next(iter(task.training.values()), None)
 
 
 def _lacking(recipe: Recipe, catalog: Catalog, location: DataLocation) -> list[str]:
@@ -240,11 +278,11 @@ def _lacked_by(stage: Stage, catalog: Catalog, recipe: Recipe, location: DataLoc
     known = {code for task in named if isinstance(task.format, DrawnFormat) for code in task.languages}
     for task in named:
         name = task.name
-        training = _learned_by(task, recipe.protocol or PROTOCOL)
+        training = task.learned_under(recipe.protocol or PROTOCOL)
         if training is None:
             continue
-        text = stage.train_from.get(name, stage.train_from.get("", ""))
-        split = parse_train_from([text], [])[""].split if text else training.split
+        wanted = _wanted(stage, name)
+        split = wanted.split if wanted else training.split
         several = isinstance(task.format, DrawnFormat)
         asked = stage.masked.languages if several else ()
         own = [code for code in asked if code in task.languages or code not in known]
@@ -259,44 +297,9 @@ def _lacked_by(stage: Stage, catalog: Catalog, recipe: Recipe, location: DataLoc
                 yield f"{name}/{split} translated into {code}"
 
 
-def _values(stage: Mapping[str, Any], task: str) -> dict[str, Any]:
+def _values(hyper: Mapping[str, Mapping[str, str]], task: str) -> dict[str, Any]:
     """The changed hyper-parameters of a task."""
-    hyper = stage.get("hyper", {})
-    return {
-        name: hyper_value(name, text) for name, text in {**hyper.get("", {}), **hyper.get(task, {})}.items()
-    }
-
-
-def _of_training(
-    task: TaskSpec,
-    training: Training,
-    stage: Mapping[str, Any],
-    protocol: str,
-    known: _Sizes,
-    codes: Sequence[str] = (),
-) -> tuple[int, int, list[str]]:
-    """Steps, tokens at most, and the task's name where its size is unknown; of the usual language, or of these."""
-    counts = [
-        known.of(task, stage.get("split", training.split), code) for code in codes or (training.language,)
-    ]
-    there = [count for count in counts if count is not None]
-    examples = sum(there) if there else None
-    rows = stage.get("rows")
-    if rows:
-        # Of a set of unknown size, as many as are asked for.
-        examples = max(0, min(rows[1], rows[1] if examples is None else examples) - rows[0])
-    if examples is None:
-        return 0, 0, [task.name]
-    sizes, values = stage.get("sizes", {}), _values(stage, task.name)
-    size = sizes.get(task.name, sizes.get(""))
-    if size:
-        examples = subset_size(size, examples)
-    batch = values.get("batch_size", training.schedule.batch_size)
-    steps = math.ceil(values.get("epochs", training.schedule.epochs) * -(-examples // batch))
-    steps = min(steps, values.get("max_steps") or steps)
-    lengths = task.protocols.get(protocol) or next(iter(task.protocols.values()))
-    length = values.get("max_length", training.max_length or lengths.max_length)
-    return steps, steps * batch * length, []
+    return {name: hyper_value(name, text) for name, text in changes_of(hyper, task).items()}
 
 
 def _items(entry: Selected, limit: int | None, known: _Sizes) -> int:

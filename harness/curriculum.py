@@ -161,10 +161,8 @@ class Phase:
     def least_steps(self) -> int:
         """Optimizer steps, if each example is one row; long texts may make more."""
         paced = [course for course in self.courses if course.paced]
-        steps = sum(
-            math.ceil(course.epochs * -(-course.learn.examples // course.batch_size)) for course in paced
-        )
-        steps = math.ceil(round(steps / sum(course.weight for course in paced), 6))
+        steps = sum(steps_of(course.learn.examples, course.batch_size, course.epochs) for course in paced)
+        steps = steps_in_all(steps, sum(course.weight for course in paced))
         return min(steps, self.schedule.max_steps or steps)
 
     @property
@@ -193,3 +191,14 @@ class Phase:
     def key(self) -> str:
         """Digest of the facts: the same training has the same key, whichever task asks for it."""
         return digests.of_value(self.facts, 24)
+
+
+def steps_of(examples: int, batch_size: int, epochs: float) -> int:
+    """Optimizer steps of some passes over examples, the last batch of each as large as it comes out."""
+    return math.ceil(epochs * -(-examples // batch_size))
+
+
+def steps_in_all(steps: int, share: float) -> int:
+    """Optimizer steps of a phase in which these are a share of all, above 0 and at most 1."""
+    # Rounded first, so that a share of 0.8 that is 0.7999… adds no step.
+    return math.ceil(round(steps / share, 6))

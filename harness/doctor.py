@@ -110,7 +110,7 @@ def steadiness(
         checkpoint = checkpoint_of(model, offline=offline)
         checkpoint = adapted(checkpoint, catalog.encoder(checkpoint.family))
         headed = _headed(task, checkpoint, device=device, dtype=dtype)
-        length = check_length(checkpoint, None, next(iter(task.protocols.values())).max_length)
+        length = check_length(checkpoint, None, task.encoded_under(None).max_length)
         examples = sources.read(task, language, task.split, location, limit).examples
         rows = task.format.encode(examples, headed.tokenizer, length)
         for difference in batch_invariance(headed, rows, budgets):

@@ -23,7 +23,7 @@ from harness.sources import DataLocation
 from harness.spec import Schedule, TaskSpec, Training
 from harness.stages import PROTOCOL, Stage
 from harness.taughtsets import TaughtSets
-from harness.teaching import hyper_value, learned_with, parse_train_from
+from harness.teaching import changes_of, hyper_value, learned_with, parse_train_from
 
 
 @dataclass(kw_only=True)
@@ -123,11 +123,10 @@ class StagePlanner:
             )
 
     def _training(self, task: TaskSpec) -> Training:
-        if task.intermediate is not None:
-            return task.intermediate
-        if not task.training:
+        training = task.learned_under(self.protocol)
+        if training is None:
             raise UsageError(f"task '{task.name}' needs no training, so it cannot be learned")
-        return task.training.get(self.protocol) or next(iter(task.training.values()))
+        return training
 
     def _course(self, stage: Stage, name: str, parent: Checkpoint, values: Mapping[str, Any]) -> Course:
         task = self.catalog.task(name)
@@ -140,7 +139,6 @@ class StagePlanner:
         if name in stage.settings:
             task_format = learned_with(replace(task, format=task_format), stage.settings[name])
         select = None if "select" in values else self._select(task, task_format, training, learn, schedule)
-        lengths = task.protocols.get(self.protocol) or next(iter(task.protocols.values()))
         return Course(
             format=task_format,
             learn=learn,
@@ -148,7 +146,9 @@ class StagePlanner:
             batch_size=schedule.batch_size,
             epochs=schedule.epochs,
             max_length=check_length(
-                parent, values.get("max_length"), training.max_length or lengths.max_length
+                parent,
+                values.get("max_length"),
+                training.max_length or task.encoded_under(self.protocol).max_length,
             ),
             ours=schedule.ours,
         )
@@ -288,8 +288,7 @@ def _said(parts: Mapping[str, _Part], task: str, common: str | None) -> _Part | 
 
 
 def _values(stage: Stage, task: str) -> dict[str, Any]:
-    changes = {**stage.hyper.get("", {}), **stage.hyper.get(task, {})}
-    return {name: hyper_value(name, text) for name, text in changes.items()}
+    return {name: hyper_value(name, text) for name, text in changes_of(stage.hyper, task).items()}
 
 
 def _weighted(stage: Stage, courses: Sequence[Course], masked: Sequence[Course]) -> list[Course]:

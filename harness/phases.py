@@ -19,7 +19,7 @@ from harness.registry import Catalog
 from harness.sources import DataLocation
 from harness.spec import Schedule, TaskSpec, Training
 from harness.taughtsets import TaughtSets
-from harness.teaching import Teaching, TrainFrom, hyper_value
+from harness.teaching import Teaching, TrainFrom, changes_of, hyper_value
 
 
 @dataclass(kw_only=True)
@@ -55,10 +55,10 @@ class PhasePlanner:
             SpecError: The task has no head to train, or not that of the task from which it learns.
             UsageError: A split that the training task has not, or a hyper-parameter that is not allowed.
         """
-        if not task.training:
+        training = task.trained_under(protocol)
+        if training is None:
             raise SpecError(f"task '{task.name}': its format has no head to train")
-        training = task.training.get(protocol) or next(iter(task.training.values()))
-        changes = {**self.teaching.hyper.get("", {}), **self.teaching.hyper.get(task.name, {})}
+        changes = changes_of(self.teaching.hyper, task.name)
         values = {name: hyper_value(name, text) for name, text in changes.items()}
         schedule = changed_schedule(training.schedule, values)
         learn = self._learn(task, training)

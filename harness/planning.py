@@ -210,12 +210,11 @@ def _unit(catalog: Catalog, entry: Selected, checkpoint: Checkpoint, settings: S
     if carried is not None and carried.kind == task.format.head.kind and isinstance(task.format, HeadFormat):
         task = replace(task, format=task.format.labelled(carried.labels))
     _check_metrics(task, catalog)
-    protocol = settings.protocol or next(iter(task.protocols))
-    if protocol not in task.protocols:
+    if settings.protocol not in (None, *task.protocols):
         raise UsageError(
-            f"task '{task.name}' has no protocol '{protocol}'; it has {', '.join(task.protocols)}"
+            f"task '{task.name}' has no protocol '{settings.protocol}'; it has {', '.join(task.protocols)}"
         )
-    encoding = task.protocols[protocol]
+    protocol, encoding = task.protocol(settings.protocol), task.encoded_under(settings.protocol)
     unit = Unit(
         task=task,
         plugin=catalog.owner(task.name),

@@ -9,12 +9,15 @@ import fnmatch
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
 
 from harness import hub, languages, teaching
+from harness.builtin import NAMES, is_built_in
+from harness.checkpoints import asked_of
 from harness.newmodels import is_new, new_model
 from harness.recipementions import Mention
 from harness.recipes import Recipe
+from harness.registry import Catalog
+from harness.spec import TaskSpec
 from harness.yamlnodes import unknown
 
 _LISTING = "'harness tasks list'"
@@ -35,47 +38,32 @@ class RecipeFile:
     mentions: tuple[Mention, ...]
 
 
-class Names(Protocol):
-    """What the installed plugins bring, by name; :class:`harness.registry.Catalog` is one."""
-
-    @property
-    def tasks(self) -> Mapping[str, Any]: ...
-
-    @property
-    def suites(self) -> Mapping[str, Any]: ...
-
-    @property
-    def baselines(self) -> Mapping[str, Any]: ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Known:
-    """What names are held against: the plugins' tasks, suites and baselines, and of the recipe targets and protocol."""
+    """What names are held against: what the plugins bring, and of the recipe its targets and protocol."""
 
-    tasks: Mapping[str, Any]
-    suites: Mapping[str, Any]
-    baselines: Mapping[str, Any]
+    catalog: Catalog
     targets: Sequence[str]
     protocol: str | None
 
+    @property
+    def tasks(self) -> Mapping[str, TaskSpec]:
+        return self.catalog.tasks
 
-def check(found: RecipeFile, names: Names, given: Collection[str] = ()) -> None:
+
+def check(found: RecipeFile, catalog: Catalog, given: Collection[str] = ()) -> None:
     """Look up every name of a recipe: tasks, suites, baselines, protocol, splits, languages, models and data folder.
 
     Args:
         found: The recipe.
-        names: What there is.
+        catalog: What there is.
         given: Keys (``model``, ``data``) whose value the command line replaces, so that the file's does not count.
 
     Raises:
         UsageError: The first that cannot be, with file, line and key.
     """
     known = _Known(
-        tasks=names.tasks,
-        suites=names.suites,
-        baselines=names.baselines,
-        targets=_targets(found.recipe.targets, names),
-        protocol=found.recipe.protocol,
+        catalog=catalog, targets=_targets(found.recipe.targets, catalog), protocol=found.recipe.protocol
     )
     for mention in found.mentions:
         told = "" if mention.kind in given else _CHECKS[mention.kind](mention, known)
@@ -83,26 +71,30 @@ def check(found: RecipeFile, names: Names, given: Collection[str] = ()) -> None:
             raise mention.value.error(told)
 
 
-def _targets(wanted: Sequence[str], names: Names) -> list[str]:
+def _targets(wanted: Sequence[str], catalog: Catalog) -> list[str]:
     """The tasks that targets stand for, those that are scored."""
     found: set[str] = set()
     for name in wanted:
-        suite = names.suites.get(name)
-        found.update([entry.task for entry in suite.tasks] if suite else fnmatch.filter(names.tasks, name))
-    return sorted(name for name in found if name in names.tasks and names.tasks[name].metrics)
+        suite = catalog.suites.get(name)
+        found.update([entry.task for entry in suite.tasks] if suite else fnmatch.filter(catalog.tasks, name))
+    return sorted(name for name in found if name in catalog.tasks and catalog.tasks[name].metrics)
 
 
 def _target(mention: Mention, known: _Known) -> str:
     name = mention.name
     if name in known.tasks and not known.tasks[name].metrics:
         return f"found task '{name}', which is trained on and never scored; it is no target"
-    if name in known.suites or fnmatch.filter(known.tasks, name):
+    if name in known.catalog.suites or fnmatch.filter(known.tasks, name):
         return ""
-    return unknown("task or suite", name, [*known.tasks, *known.suites], _LISTING)
+    return unknown("task or suite", name, [*known.tasks, *known.catalog.suites], _LISTING)
 
 
 def _baseline(mention: Mention, known: _Known) -> str:
-    return "" if mention.name in known.baselines else unknown("baseline", mention.name, known.baselines)
+    return (
+        ""
+        if mention.name in known.catalog.baselines
+        else unknown("baseline", mention.name, known.catalog.baselines)
+    )
 
 
 def _selected(mention: Mention, known: _Known) -> str:
@@ -118,7 +110,7 @@ def _learned(mention: Mention, known: _Known) -> str:
     name = mention.name
     if name not in known.tasks:
         return _task(mention, known)
-    training = known.tasks[name].intermediate or _training(known.tasks[name], known.protocol)
+    training = known.tasks[name].learned_under(known.protocol)
     if training is None:
         return f"found task '{name}', which needs no training, so it cannot be learned; leave it out"
     return (
@@ -147,7 +139,7 @@ def _split(mention: Mention, known: _Known) -> str:
     return next(filter(None, told), "")
 
 
-def _lacks(task: Any, split: str) -> str:
+def _lacks(task: TaskSpec, split: str) -> str:
     has = ", ".join(task.splits)
     return (
         ""
@@ -156,17 +148,10 @@ def _lacks(task: Any, split: str) -> str:
     )
 
 
-def _training(task: Any, protocol: str | None) -> Any:
-    """How a task is trained under a protocol, else under its first; None where there is nothing to train."""
-    return task.training.get(protocol) or next(iter(task.training.values()), None)
-
-
 def _target_set(mention: Mention, known: _Known) -> str:
     """Another training set of one target or of all that are trained."""
-    trained = [
-        (task, _training(known.tasks[task], known.protocol)) for task in mention.tasks or known.targets
-    ]
-    return _sets(mention, [training.task for _, training in trained if training is not None], known)
+    trained = [known.tasks[task].trained_under(known.protocol) for task in mention.tasks or known.targets]
+    return _sets(mention, [training.task for training in trained if training is not None], known)
 
 
 def _stage_set(mention: Mention, known: _Known) -> str:
@@ -213,7 +198,11 @@ def _model(mention: Mention, known: _Known) -> str:
         with mention.value.placed():
             new_model(name)
         return ""
-    if name.startswith("sample") or Path(name).is_dir() or hub.model_repository(name):
+    with mention.value.placed():
+        plain, _ = asked_of(name)
+    if is_built_in(plain):
+        return "" if plain in NAMES else unknown("built-in model", plain, NAMES)
+    if Path(plain).is_dir() or hub.model_repository(plain):
         return ""
     return f"found '{name}', which is no folder; give a folder, a hub id (owner/name), 'sample' or new:…"
 

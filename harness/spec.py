@@ -282,6 +282,22 @@ class TaskSpec:
         """The metric use that stands for the task in a suite."""
         return self.metrics[0]
 
+    def protocol(self, name: str | None) -> str:
+        """The protocol of a name, where the task has it, else its first."""
+        return name if name is not None and name in self.protocols else next(iter(self.protocols))
+
+    def encoded_under(self, protocol: str | None) -> Encoding:
+        """How texts are encoded under a protocol, where it has one of that name, else under its first."""
+        return self.protocols[self.protocol(protocol)]
+
+    def trained_under(self, protocol: str | None) -> Training | None:
+        """How the head of a target is trained, likewise; None where there is no head."""
+        return self.training.get(self.protocol(protocol)) or next(iter(self.training.values()), None)
+
+    def learned_under(self, protocol: str | None) -> Training | None:
+        """How it is learned as an intermediate task: as it says itself, else as its head is trained."""
+        return self.intermediate or self.trained_under(protocol)
+
 
 def _task_problems(task: TaskSpec) -> Iterable[str]:
     if not NAME.fullmatch(task.name):

@@ -103,6 +103,11 @@ def parse_hyper(texts: Sequence[str], tasks: Sequence[str]) -> dict[str, dict[st
     return found
 
 
+def changes_of(hyper: Mapping[str, Mapping[str, str]], task: str) -> dict[str, str]:
+    """Changed hyper-parameters of a task: those of every task, and its own before them."""
+    return {**hyper.get("", {}), **hyper.get(task, {})}
+
+
 def parse_set(texts: Sequence[str], tasks: Sequence[str]) -> dict[str, dict[str, str]]:
     """``TASK.SETTING=VALUE`` by task: what is changed in a task's format.
 

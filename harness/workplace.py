@@ -8,10 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness import checkpoints, files
+from harness.builtin import is_built_in
 from harness.checkpoints import Checkpoint
 from harness.engine import load
 from harness.engine.meeting import here, own_device
-from harness.engine.sample import NAMES, SAMPLE, sample_checkpoint
+from harness.engine.sample import sample_checkpoint
 from harness.engine.session import Compute
 from harness.errors import UsageError
 from harness.home import ADVICE, home
@@ -22,10 +23,7 @@ _ALLOWED = "a folder, a hub id (owner/name), 'sample' or new:NAME=VALUE,…"
 def checkpoint_of(name: str, *, revision: str | None = None, offline: bool = False) -> Checkpoint:
     """The checkpoint that a value of ``--model`` names: a folder, a hub id, or a built-in one; raises ModelError."""
     plain, _ = checkpoints.asked_of(name)
-    built_in = plain in NAMES or (
-        plain.startswith(f"{SAMPLE}-") and "/" not in plain and not Path(plain).is_dir()
-    )
-    if not built_in:
+    if not is_built_in(plain):
         return checkpoints.open_checkpoint(name, revision=revision, offline=offline, allowed=_ALLOWED)
     folder = f"{sample_checkpoint(home(), plain)}{name.removeprefix(plain)}"
     return replace(checkpoints.open_checkpoint(folder), name=name)

@@ -220,6 +220,46 @@ def test_a_folder_and_the_hub_are_counted_each_for_what_it_has(catalog: Catalog,
 
 # Against what is really done
 
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"hyper": ("epochs=1",)},
+        {"hyper": ("mlqa.epochs=20",)},
+        {"hyper": ("mlqa.batch_size=2", "learning_rate=1e-5")},
+        {"train_from": ("mlqa=train:8",)},
+        {"train_from": ("train:8",), "hyper": ("xquad.max_length=64",)},
+        {"protocol": None},
+    ],
+)
+def test_fine_tunings_are_those_that_a_plan_has(
+    catalog: Catalog, isolated: Callable[..., Path], changes: dict[str, Any]
+) -> None:
+    """xquad and mlqa share one where nothing sets them apart."""
+    from harness.api import prepare
+    from harness.request import Request
+
+    isolated()
+    asked = recipe(targets=("xquad", "mlqa", "xnli"), **changes)
+    request = Request(
+        model=("sample",),
+        tasks=asked.targets,
+        data="sample",
+        protocol=asked.protocol,
+        hyper=asked.hyper,
+        train_from=asked.train_from,
+        device="cpu",
+    )
+    phases = prepare(request, catalog).plan.phases
+    found = cost_of(asked, catalog, SAMPLE)
+    assert found.tunings == len(phases)
+    assert found.tuning_steps == sum(phase.least_steps for phase in phases)
+    batches = sum(
+        phase.least_steps * phase.courses[0].batch_size * phase.courses[0].max_length for phase in phases
+    )
+    assert found.tuning_tokens >= batches
+
+
 SMALL = {"": {"epochs": "2", "batch_size": "8"}}
 STAGES = {
     "one task": (stage("mnli", hyper=SMALL),),

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -18,12 +16,13 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from harness.baselines import Baseline
 from harness.errors import UnknownNameError, UsageError
 from harness.recipefile import find_recipe, read_recipe
 from harness.recipenames import RecipeFile, check
 from harness.recipes import Recipe, RecipeModel
 from harness.recipetext import RecipeText
-from harness.spec import TaskSpec
+from harness.registry import Catalog
 from harness.stages import MaskedShare, Sampler, Setting, Stage, Translated
 from harness.suite import Suite, SuiteTask
 
@@ -579,16 +578,8 @@ def test_any_text_at_all_is_refused_in_one_line(text: str) -> None:
     assert complaint(text).startswith("test.yaml")
 
 
-@dataclass(frozen=True)
-class Names:
-    """What plugins might bring."""
-
-    tasks: Mapping[str, TaskSpec]
-    suites: Mapping[str, Suite]
-    baselines: Mapping[str, object]
-
-
-KNOWN = Names(
+KNOWN = Catalog(
+    plugins=(),
     tasks={task.name: task for task in (XNLI, PANX, MNLI, QQP, MLM, TATOEBA)},
     suites={
         "xtreme": Suite(
@@ -598,7 +589,7 @@ KNOWN = Names(
             citation="",
         )
     },
-    baselines={"phang2020": None},
+    baselines={"phang2020": Baseline(name="phang2020", title="", numbers=())},
 )
 GOOD = (
     HEAD.replace("targets: [xnli]", "targets: [xn*, xtreme]")
@@ -760,8 +751,25 @@ def test_a_model_has_to_be_a_folder_or_look_like_one_on_the_hub(
         check(found, KNOWN)
 
 
+@pytest.mark.parametrize(
+    ("model", "told"),
+    [
+        ("samplefoo", "found 'samplefoo', which is no folder"),
+        ("sample-mt6", "found unknown built-in model 'sample-mt6'; did you mean 'sample-mt5'?"),
+        ("sample+bidirectional+x", "found 'sample+bidirectional+x', which is no folder"),
+    ],
+)
+def test_a_built_in_model_has_to_be_one_of_them(model: str, told: str) -> None:
+    """As a run would refuse it, but before anything is trained."""
+    head = HEAD.replace("[base/model]", f"[sample-qwen3+bidirectional, {model}]")
+    found = read(f"{head}settings: [{{name: baseline}}]\n")
+    with pytest.raises(UsageError) as error:
+        check(found, KNOWN)
+    assert str(error.value).startswith(f"test.yaml, line 5, key 'models[1]': {told}")
+
+
 def test_of_many_names_the_nearest_are_told() -> None:
-    many = Names(tasks={f"task-{number}": XNLI for number in range(30)}, suites={}, baselines={})
+    many = Catalog(plugins=(), tasks={f"task-{number}": XNLI for number in range(30)})
     found = read(HEAD.replace("[xnli]", "[taskk-7]") + "settings: [{name: baseline}]\n")
     with pytest.raises(UsageError) as error:
         check(found, many)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import itertools
 import re
-import tomllib
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from harness_tasks.experiments import harness_baselines, harness_recipes
+from harness_tasks.experiments import harness_recipes
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -32,9 +30,8 @@ from harness.recipes import (
 from harness.recipesettings import FORMS, PLACES
 from harness.recipestages import STAGE_KEYS
 from harness.recipetext import RecipeText
-from harness.spec import TaskSpec
+from harness.registry import Catalog, load_catalog
 from harness.stages import SAMPLERS, MaskedShare, Sampler, Setting, Stage
-from harness.suite import Suite
 
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = {recipe.name: recipe for recipe in harness_recipes()}
@@ -188,25 +185,9 @@ def test_a_recipe_that_contradicts_itself_is_refused(changes: dict[str, object],
     assert told in str(error.value)
 
 
-class Installed:
-    """What the plugins of this checkout bring, straight from their modules."""
-
-    def __init__(self) -> None:
-        project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-        self.tasks: dict[str, TaskSpec] = {}
-        self.suites: dict[str, Suite] = {}
-        for name in project["entry-points"]["harness"].values():
-            module = importlib.import_module(name)
-            if name.startswith(("harness_xtreme.", "harness_intermediate.")):
-                self.tasks.update({task.name: task for task in module.harness_tasks()})
-            if hasattr(module, "harness_suites"):
-                self.suites.update({suite.name: suite for suite in module.harness_suites()})
-        self.baselines = {baseline.name: baseline for baseline in harness_baselines()}
-
-
 @pytest.fixture(scope="module")
-def installed() -> Installed:
-    return Installed()
+def installed() -> Catalog:
+    return load_catalog(others=False)
 
 
 def test_six_recipes_ship_each_with_its_sample_and_its_page() -> None:
@@ -218,7 +199,7 @@ def test_six_recipes_ship_each_with_its_sample_and_its_page() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(SHIPPED))
-def test_every_name_in_a_shipped_recipe_is_known(name: str, installed: Installed) -> None:
+def test_every_name_in_a_shipped_recipe_is_known(name: str, installed: Catalog) -> None:
     found = find_recipe(name, SHIPPED)
     check(found, installed)
     used = {task for setting in found.recipe.settings for stage in setting.stages for task in stage.tasks}
@@ -262,7 +243,7 @@ def test_the_first_recipe_covers_the_nine_tasks_in_full_and_on_the_sample() -> N
         assert settings["mnli translated"].stages[0].translated[""].share == 0.5
 
 
-def test_the_samples_together_cover_every_intermediate_task(installed: Installed) -> None:
+def test_the_samples_together_cover_every_intermediate_task(installed: Catalog) -> None:
     recipes = [find_recipe(f"{name}-sample", SHIPPED).recipe for name in NAMES]
     stages = [stage for recipe in recipes for setting in recipe.settings for stage in setting.stages]
     used = {
@@ -289,7 +270,7 @@ def test_a_recipe_is_plain_json() -> None:
     assert plain["models"][0]["model"] == "FacebookAI/xlm-roberta-large"
 
 
-def test_the_page_on_recipes_names_every_key_and_its_example_is_one(installed: Installed) -> None:
+def test_the_page_on_recipes_names_every_key_and_its_example_is_one(installed: Catalog) -> None:
     page = (ROOT / "docs" / "recipes" / "README.md").read_text(encoding="utf-8")
     words = set(re.findall(r"[a-z_]+", " ".join(re.findall(r"`([^`\n]+)`", page))))
     assert not {*KEYS, *STAGE_KEYS, *FORMS, *PLACES, *SAMPLERS, *ANALYSES} - words

@@ -11,9 +11,10 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModel, AutoTokenizer
 
+from harness.builtin import NAMES
 from harness.checkpoints import open_checkpoint
 from harness.engine.load import load_encoder
-from harness.engine.sample import NAMES, sample_checkpoint
+from harness.engine.sample import sample_checkpoint
 from harness.engine.sample_families import FAMILIES
 from harness.errors import ModelError
 from harness.workplace import checkpoint_of

@@ -6,7 +6,6 @@ an interrupted training goes on with the same ones. Knows rows, targets and head
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from harness.curriculum import steps_in_all, steps_of
 from harness.engine.headed import Headed
 from harness.engine.headmodules import loss
 from harness.engine.predict import gather, reading
@@ -159,7 +159,7 @@ class Examples:
     @property
     def steps(self) -> int:
         """Optimizer steps of all epochs."""
-        return math.ceil(self.epochs * -(-(len(self._first) - 1) // self.batch_size))
+        return steps_of(len(self._first) - 1, self.batch_size, self.epochs)
 
     @property
     def item(self) -> tuple[str, str]:
@@ -289,7 +289,5 @@ def total_steps(lessons: Sequence[Lesson], max_steps: int | None) -> int:
     """Optimizer steps of a training: those of the lessons that set its pace, and room for the others beside them."""
     paced = [lesson for lesson in lessons if lesson.paced]
     share = sum(lesson.weight for lesson in paced) / sum(lesson.weight for lesson in lessons)
-    steps = sum(lesson.steps for lesson in paced)
-    # Rounded first, so that a share of 0.8 that is 0.7999… adds no step.
-    steps = math.ceil(round(steps / share, 6))
+    steps = steps_in_all(sum(lesson.steps for lesson in paced), share)
     return min(steps, max_steps) if max_steps is not None else steps

@@ -12,13 +12,12 @@ from pathlib import Path
 from filelock import FileLock
 
 from harness import digests, files
+from harness.builtin import NAMES, SAMPLE
 from harness.engine import sample_families, sample_model
 from harness.errors import ModelError
 from harness.home import ADVICE
 
 CORPUS = "harness_tasks:corpus"
-SAMPLE = "sample"
-NAMES = (SAMPLE, *sample_families.FAMILIES)
 
 
 def sample_checkpoint(home: Path, name: str = SAMPLE) -> Path:
@@ -26,7 +25,7 @@ def sample_checkpoint(home: Path, name: str = SAMPLE) -> Path:
 
     Args:
         home: The cache.
-        name: One of :data:`NAMES`.
+        name: One of :data:`harness.builtin.NAMES`.
 
     Raises:
         ModelError: There is no such model.

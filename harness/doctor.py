@@ -10,13 +10,10 @@ from dataclasses import asdict
 from importlib import metadata
 from typing import Any
 
-import torch
-
 from harness import sources
 from harness.checkpoints import Checkpoint, adapted, check_length
-from harness.engine import load
+from harness.engine import hardware, load
 from harness.engine.embed import BATCH_TOKENS
-from harness.engine.hardware import multiplies_bfloat16
 from harness.engine.headed import Headed, new_headed, open_headed, with_packer
 from harness.engine.invariance import batch_invariance
 from harness.engine.load import DTYPES
@@ -38,20 +35,12 @@ def environment(catalog: Catalog) -> dict[str, Any]:
     """Versions, devices, the cache folder and the plugins, as a JSON value."""
     folder = home()
     there = next(path for path in (folder, *folder.parents) if path.exists())
-    cuda = torch.cuda.is_available()
-    device = "cuda" if cuda else "cpu"
     return {
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in _PACKAGES},
         "machine": platform.machine(),
         "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "bfloat16": "in hardware"
-        if multiplies_bfloat16(device)
-        else f"not in hardware of {device}: float32 is faster",
-        "cuda": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-        if cuda
-        else [],
+        **hardware.facts(),
         "cache": {
             "folder": str(folder),
             "writable": os.access(there, os.W_OK),

@@ -100,7 +100,7 @@ def _devices(device: str, workers: int | None) -> list[str]:
     # Asking torch takes seconds; a machine without a driver has no such device.
     if not any(Path(path).exists() for path in ("/dev/nvidia0", "/proc/driver/nvidia")):
         return ["cpu"] * (workers or 1)
-    from harness.engine.load import cuda_devices
+    from harness.engine.hardware import cuda_devices
 
     found = cuda_devices() or ["cpu"]
     return [found[number % len(found)] for number in range(workers or len(found))]

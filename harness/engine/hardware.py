@@ -1,10 +1,35 @@
-"""What a device multiplies in hardware. Knows no model and no search."""
+"""What this machine computes with: threads, CUDA devices, what is multiplied in hardware. Knows no model and no search."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
+
+
+def facts() -> dict[str, Any]:
+    """Threads, CUDA devices by name, and whether bfloat16 is in hardware, as a JSON value."""
+    names = [torch.cuda.get_device_name(number) for number in range(len(cuda_devices()))]
+    device = "cuda" if names else "cpu"
+    fast = multiplies_bfloat16(device)
+    return {
+        "threads": torch.get_num_threads(),
+        "bfloat16": "in hardware" if fast else f"not in hardware of {device}: float32 is faster",
+        "cuda": names,
+    }
+
+
+def cuda_devices() -> list[str]:
+    """The CUDA devices of this machine, as ``cuda:N``; none where torch sees none."""
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return [f"cuda:{number}" for number in range(count)]
+
+
+def limit_threads(threads: int | None) -> None:
+    """Have torch compute with so many threads in this process; None for as many as it likes."""
+    if threads is not None:
+        torch.set_num_threads(threads)
 
 
 def multiplies_bfloat16(device: str) -> bool:

@@ -82,12 +82,6 @@ def resolve_device(device: str) -> str:
     return device
 
 
-def cuda_devices() -> list[str]:
-    """Names of the CUDA devices of this machine; none where torch sees none."""
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    return [f"cuda:{number}" for number in range(count)]
-
-
 def resolve_dtype(dtype: str, device: str) -> str:
     """``auto`` to a dtype's name: float32 on CPUs, bfloat16 on CUDA devices that compute with it."""
     if dtype == "auto":

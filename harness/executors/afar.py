@@ -21,7 +21,6 @@ from filelock import FileLock, Timeout
 from harness import files
 from harness.curriculum import TRAINING_VERSION
 from harness.executors.base import Event
-from harness.executors.processes import limit_torch
 from harness.experiment import Ended, Job
 from harness.home import ADVICE, home
 from harness.plan import ENGINE_VERSION
@@ -154,8 +153,9 @@ def _done(errand: Errand) -> Ended:
     tell(("started", f"{errand.device} of {platform.node()}"))
     # Torch comes with this, and only here.
     from harness.cellwork import carry_out as carry_out_cell
+    from harness.engine.hardware import limit_threads
 
-    limit_torch(errand.threads)
+    limit_threads(errand.threads)
     job = errand.job
     _wait_until_free(job.folder)
     return carry_out_cell(

@@ -209,19 +209,12 @@ def _work(pipe: Connection, threads: int | None) -> None:
                 return
             # Torch comes with this, and only here.
             from harness.cellwork import carry_out
+            from harness.engine.hardware import limit_threads
 
-            limit_torch(threads)
+            limit_threads(threads)
             pipe.send(("ended", carry_out(job, Teller(pipe.send))))
     except (KeyboardInterrupt, EOFError, OSError):
         return
-
-
-def limit_torch(threads: int | None) -> None:
-    """Have torch compute with so many threads in this process; None for as many as it likes."""
-    if threads is not None:
-        import torch
-
-        torch.set_num_threads(threads)
 
 
 def _interrupt(number: int, _frame: object) -> None:

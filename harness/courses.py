@@ -83,10 +83,7 @@ def _named(name: str, taught: Taught, school: School, made: Callable[[], Made]) 
     # Readers and formats may be a plugin's, which may raise anything.
     except Exception as error:
         owner = school.catalog.owner(taught.task.name)
-        told = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        raise PluginError(
-            f"{name}: plugin {owner.name} of {owner.distribution} {owner.version} raised {told}"
-        ) from error
+        raise PluginError(f"{name}: {owner.blame(error)}") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -62,7 +62,20 @@ class SpecError(HarnessError):
 
 
 class DataError(HarnessError):
-    """A file or data set that is missing or malformed."""
+    """A file or data set that is missing or malformed.
+
+    Args:
+        told: What is wrong.
+        advice: What to do to evaluate something else instead, at the message's end; no help where data is to be learned.
+    """
+
+    def __init__(self, told: str, *, advice: str = "") -> None:
+        super().__init__(f"{told}; {advice}" if advice else told)
+        self.told, self.advice = told, advice
+
+    def within(self, place: str) -> DataError:
+        """The same, after the place in which it was found."""
+        return DataError(f"{place}: {self.told}", advice=self.advice)
 
 
 class ModelError(HarnessError):

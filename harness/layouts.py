@@ -52,8 +52,8 @@ def whole(task: TaskSpec, language: str, split: str, root: Path) -> bool:
     return all(any(present(sources, language, split, root)) for sources in parts(task).values())
 
 
-def missing(task: TaskSpec, language: str, split: str, root: Path, *, most: int | None = None) -> str:
-    """One line: what each layout of each part that is not there lacks, and which splits are there.
+def missing(task: TaskSpec, language: str, split: str, root: Path, *, most: int | None = None) -> DataError:
+    """What each layout of each part that is not there lacks, and which splits are there.
 
     Args:
         most: Of so many layouts of a part it is told, of the others their number; None for all.
@@ -65,9 +65,9 @@ def missing(task: TaskSpec, language: str, split: str, root: Path, *, most: int 
     ]
     others = [other for other in task.splits if other != split and whole(task, language, other, root)]
     advice = (
-        f"; the folder has split {', '.join(others)}: add --split {task.name}={others[0]}" if others else ""
+        f"the folder has split {', '.join(others)}: add --split {task.name}={others[0]}" if others else ""
     )
-    return f"no such data below {root} ({'; '.join(gone)}){advice}"
+    return DataError(f"no such data below {root} ({'; '.join(gone)})", advice=advice)
 
 
 def _lacking(sources: Iterable[Source], language: str, split: str, root: Path, most: int | None) -> str:

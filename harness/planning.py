@@ -188,18 +188,20 @@ def _taught(unit: Unit, seed: int, planner: PhasePlanner, *, fail_fast: bool) ->
         raise
     # Whatever a plugin's reader raises is no reason to give up the other tasks.
     except Exception as error:
-        known = isinstance(error, HarnessError)
-        # Advice to score another split is no help where a training set is missing.
-        told = str(error).partition("; the folder has split")[0] if known else blame(unit, error)
-        told = (
-            f"{unit.task.name}: its head must be trained, and {told}; --train-from names another training set"
-        )
+        told = f"{unit.task.name}: its head must be trained, and {_lack(unit, error)}; --train-from names another training set"
         if fail_fast:
             raise DataError(told) from error
         return replace(unit, error=told)
     task = replace(unit.task, format=phase.format)
     without, caveats = unit.without | learned.ids, (*unit.learned, *learned.caveats)
     return replace(unit, task=task, phase=phase, without=without, learned=tuple(dict.fromkeys(caveats)))
+
+
+def _lack(unit: Unit, error: Exception) -> str:
+    """Why there is no training set; advice to score another split is no help there."""
+    if isinstance(error, DataError):
+        return error.told
+    return str(error) if isinstance(error, HarnessError) else blame(unit, error)
 
 
 def _unit(catalog: Catalog, entry: Selected, checkpoint: Checkpoint, settings: Settings) -> Unit:

@@ -62,6 +62,10 @@ class Plugin:
     baselines: tuple[str, ...] = ()
     seconds: float = 0.0
 
+    def blame(self, error: BaseException) -> str:
+        """One line on an error that its code raised."""
+        return f"plugin {self.name} of {self.distribution} {self.version} raised {_told(error)}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Catalog:

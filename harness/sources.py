@@ -122,7 +122,7 @@ def read(
         rows, source = _rows(task, language, split, location)
         examples, repairs, caveats = _examples(task, rows)
     except DataError as error:
-        raise DataError(f"{task.name}/{language}/{split}: {error}") from error
+        raise error.within(f"{task.name}/{language}/{split}") from error
     if not examples:
         raise DataError(f"{task.name}/{language}/{split}: {source} holds no example")
     cut = _cut(task, language, split, examples) if location.kind != "sample" else ()
@@ -201,8 +201,10 @@ def _rows(task: TaskSpec, language: str, split: str, location: DataLocation) -> 
     """Rows of all parts, one part after the other, and where they come from."""
     root = data_root(task, location) if location.local else None
     if root is not None and not has_split(task, language, split, location):
-        told = layouts.missing(task, language, split, root)
-        raise DataError(f"{told}; nor has the hub the split in '{language}'" if location.hub else told)
+        missing = layouts.missing(task, language, split, root)
+        if not location.hub:
+            raise missing
+        raise DataError(f"{missing.told}; nor has the hub the split in '{language}'", advice=missing.advice)
     rows: list[Iterable[Row]] = []
     labels: list[str] = []
     for part, given in layouts.parts(task).items():

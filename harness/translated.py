@@ -75,14 +75,14 @@ def read_translations(
     try:
         there = translated_location(task, language, location)
         if there.folder is not None and not sources.has_split(task, original, split, there):
-            told = layouts.missing(task, original, split, there.folder, most=1)
-            raise DataError(f"{task.name}/{original}/{split}: {told}")
+            missing = layouts.missing(task, original, split, there.folder, most=1)
+            raise missing.within(f"{task.name}/{original}/{split}")
         found = sources.read(task, original, split, there).examples
         if {example.id for example in found} - {example.id for example in english}:
             english = sources.read(task, original, split, location).examples
         check_pairs(task, english, found)
     except DataError as error:
-        raise DataError(f"translation of {task.name}/{split} into '{language}': {error}") from error
+        raise error.within(f"translation of {task.name}/{split} into '{language}'") from error
     return found
 
 

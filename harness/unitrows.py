@@ -84,6 +84,4 @@ def _text_key(parts: tuple[str, ...]) -> str:
 
 def blame(unit: Unit, error: BaseException) -> str:
     """One line on an error that a plugin raised."""
-    told = " ".join(str(error).split())
-    owner = f"plugin {unit.plugin.name} of {unit.plugin.distribution} {unit.plugin.version}"
-    return f"{unit.name}: {owner} raised {type(error).__name__}: {told}"
+    return f"{unit.name}: {unit.plugin.blame(error)}"

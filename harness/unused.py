@@ -62,8 +62,8 @@ def _check_teaching(teaching: Teaching, heads: Sequence[str], vectors: Sequence[
     named = next((option for option, by_task in said.items() if by_task), "seeds" if seeds else None)
     if named and not heads:
         raise UsageError(
-            f"--{named} goes with tasks that have a head only; {', '.join(vectors)} only compare vectors, and nothing is "
-            f"trained for them; leave --{named} out"
+            f"--{named} goes with tasks that have a head only; vectors are compared for {', '.join(vectors)}, and nothing is "
+            f"trained; leave --{named} out"
         )
     for option, by_task in said.items():
         odd = next((task for task in by_task if task in vectors), None)

@@ -6,7 +6,7 @@ an interrupted training goes on with the same ones. Knows rows, targets and head
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
@@ -58,7 +58,8 @@ class Step:
     def micro(self, budget: int, rank: int = 0, ranks: int = 1) -> Iterator[Ints]:
         """Places of items, longest first, cut so that no part has more than ``budget`` tokens with padding.
 
-        Of several processes each takes every so manieth item of that order, which may be none.
+        Of several processes number ``rank`` takes every ``ranks``-th item of that order from number ``rank`` on, which may
+        be none.
         """
         longest = self.longest
         yield from _cut(np.argsort(-longest, kind="stable")[rank::ranks], longest, self.sizes, budget)
@@ -256,6 +257,24 @@ def _loss_of(
     if kind == "choice":
         scores = _side_by_side(scores, step.sizes[places])
     return loss(headed.head, scores, targets, inputs[1])
+
+
+def mean_loss(headed: Headed, step: Step, summed: Callable[[Ints], Tensor], budget: int) -> float:
+    """Mean loss of a step's items in nats, without dropout and gradients; the model is left in the mode in which it was.
+
+    Args:
+        headed: Model and head.
+        step: What is held out.
+        summed: Loss of some of its items, summed.
+        budget: Tokens per batch.
+    """
+    was_training = headed.module.training
+    headed.module.eval()
+    try:
+        with torch.inference_mode():
+            return sum(float(summed(places)) for places in step.micro(budget)) / step.scored
+    finally:
+        headed.module.train(was_training)
 
 
 def _by_token(step: Step, rows: Ints, length: int, device: torch.device) -> Tensor:

@@ -8,13 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from harness.engine.drawing import Drawn, parts_of
 from harness.engine.headed import Headed
-from harness.engine.lessons import Step, micro_loss
+from harness.engine.lessons import Step, mean_loss, micro_loss
 from harness.errors import ModelError
 from harness.formats.masking import masked
 from harness.formats.rows import Ints, ranges
@@ -109,9 +108,4 @@ def held_out_loss(headed: Headed, rows: TextRows, budget: int, share: float) -> 
     generator = np.random.default_rng([_HELD_STREAM])
     everything: NDArray[np.int64] = np.arange(len(rows.lengths))
     step = _hidden(headed, rows, everything, generator, share)
-    was_training = headed.module.training
-    headed.module.eval()
-    with torch.inference_mode():
-        total = sum(float(micro_loss(headed, step, places)) for places in step.micro(budget))
-    headed.module.train(was_training)
-    return total / step.scored
+    return mean_loss(headed, step, lambda places: micro_loss(headed, step, places), budget)

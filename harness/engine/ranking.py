@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from harness.engine.drawing import Drawn, parts_of
 from harness.engine.headed import Headed
-from harness.engine.lessons import Step
+from harness.engine.lessons import Step, mean_loss
 from harness.engine.predict import gather, reading
 from harness.formats.bitexts import BitextRows, Bitexts, grouped, rows_of_pairs
 from harness.formats.rows import Ints, ranges
@@ -138,9 +138,4 @@ def held_out_loss(headed: Headed, rows: BitextRows, budget: int, ranked: Bitexts
         ranked: Size of groups, temperature and margin.
     """
     step = _grouped(headed, rows, np.arange(len(rows.pair_language)), ranked.group)
-    was_training = headed.module.training
-    headed.module.eval()
-    with torch.inference_mode():
-        total = sum(float(_loss(headed, step, places, ranked)) for places in step.micro(budget))
-    headed.module.train(was_training)
-    return total / step.scored
+    return mean_loss(headed, step, lambda places: _loss(headed, step, places, ranked), budget)

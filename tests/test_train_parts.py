@@ -120,9 +120,9 @@ def test_the_learning_rate_is_that_of_transformers(steps: int, warmup: float) ->
     count = int(warmup) if warmup >= 1 else int(np.ceil(warmup * steps))
     scheduled: Any = get_linear_schedule_with_warmup
     oracle = scheduled(optimizer, count, steps).lr_lambdas[0]
-    for step in {0, 1, count - 1, count, count + 1, steps // 2, steps - 1, steps}:
-        if 0 <= step <= steps:
-            assert rate_factor(step, steps, schedule) == pytest.approx(oracle(step), abs=1e-12)
+    of_interest = {0, 1, count - 1, count, count + 1, steps // 2, steps - 1, steps}
+    for step in of_interest & set(range(steps + 1)):
+        assert rate_factor(step, steps, schedule) == pytest.approx(oracle(step), abs=1e-12)
 
 
 @pytest.mark.parametrize(

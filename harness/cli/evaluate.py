@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.cli.github import append_summary
-from harness.cli.options import json_option, plugin_options
+from harness.cli.options import json_option, machine_options, plugin_options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,14 +69,6 @@ if TYPE_CHECKING:
     "--skip-special-tokens", is_flag=True, help="Leave <s> and </s> out of the mean (XTREME keeps them)."
 )
 @click.option("--max-length", type=int, help="Tokens per text at most; what is cut is counted.")
-@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]")
-@click.option(
-    "--dtype",
-    type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
-    default="auto",
-    show_default=True,
-    help="auto: float32 on CPUs, bfloat16 on CUDA devices that have it.",
-)
 @click.option(
     "-b", "--batch-tokens", type=int, help="Tokens per batch. Default: 3072 on CPUs, 65536 on CUDA."
 )
@@ -89,7 +81,6 @@ if TYPE_CHECKING:
     help="Compute what is missing, everything selected, or refuse a folder that holds results.",
 )
 @click.option("--keep-going/--fail-fast", default=True, help="What to do when a task in a language fails.")
-@click.option("--offline", is_flag=True, help="Ask no network; read only what is cached.")
 @click.option("--model-revision", "revision", help="Commit, branch or tag of a hub model.")
 @click.option(
     "--train/--no-train",
@@ -121,12 +112,7 @@ if TYPE_CHECKING:
     metavar="TASK=LABEL,LABEL,…",
     help="What the outputs of the model's head mean, in order, where it does not say so; 'none' leaves it aside.",
 )
-@click.option("--gradient-checkpointing", is_flag=True, help="Fine-tune with less memory, and slower.")
-@click.option(
-    "--deterministic",
-    is_flag=True,
-    help="One canonical batch plan: --batch-tokens and what else is computed change nothing.",
-)
+@machine_options
 @click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
 @plugin_options
 @json_option

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.cli.options import json_option, plugin_options
+from harness.cli.options import json_option, machine_options, plugin_options
 
 if TYPE_CHECKING:
     from harness.executors import Executor
@@ -73,19 +73,10 @@ if TYPE_CHECKING:
     type=click.IntRange(min=1),
     help="With ray or slurm: CPU cores of a cell. Default: a node's, divided by its GPUs, or what Slurm gives.",
 )
-@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]")
-@click.option(
-    "--dtype",
-    type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
-    default="auto",
-    show_default=True,
-)
 @click.option(
     "-b", "--batch-tokens", type=click.IntRange(min=1), help="Tokens per batch, as in harness eval."
 )
-@click.option("--offline", is_flag=True, help="Ask no network; read only what is cached.")
-@click.option("--gradient-checkpointing", is_flag=True, help="Train with less memory, and slower.")
-@click.option("--deterministic", is_flag=True, help="One canonical batch plan and fixed algorithms.")
+@machine_options
 @click.option("--dry-run", is_flag=True, help="Print cells, shared prefixes and cost, and stop.")
 @plugin_options
 @json_option

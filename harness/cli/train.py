@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.cli.options import json_option, plugin_options
+from harness.cli.options import json_option, machine_options, plugin_options
 from harness.stages import PROTOCOL
 
 if TYPE_CHECKING:
@@ -102,19 +102,8 @@ _OWN = ("output", "data", "protocol", "seed", "revision", "offline", "overwrite"
 @click.option("--overwrite", is_flag=True, help="Replace a checkpoint that lies in --output.")
 @click.option("--protocol", default=PROTOCOL, show_default=True, help="Whose hyper-parameters and lengths.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
-@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]")
-@click.option(
-    "--dtype",
-    type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
-    default="auto",
-    show_default=True,
-)
 @click.option("--model-revision", "revision", help="Commit, branch or tag of a hub model.")
-@click.option("--offline", is_flag=True, help="Ask no network; read only what is cached.")
-@click.option("--gradient-checkpointing", is_flag=True, help="Train with less memory, and slower.")
-@click.option(
-    "--deterministic", is_flag=True, help="Use only algorithms that give the same numbers each time."
-)
+@machine_options
 @click.option("--dry-run", is_flag=True, help="Print what would be learned and stop.")
 @plugin_options
 @json_option

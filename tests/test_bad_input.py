@@ -244,7 +244,7 @@ def test_missing_weights_of_the_encoder_are_named(cli: Cli, tmp_path: Path, samp
     said = cli("eval", "-m", folder, "-t", "tatoeba", "-l", "de", "--data", "sample", "-o", tmp_path / "run")
     assert said.code in (2, 3)
     assert "Traceback" not in said.err
-    for word in ("weights of the encoder are missing", "layer.2.attention.self.query.weight", str(folder)):
+    for word in ("tensors of the encoder are missing", "layer.2.attention.self.query.weight", str(folder)):
         assert word in said.err
 
 

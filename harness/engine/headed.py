@@ -21,14 +21,22 @@ from transformers import (
     AutoModelForQuestionAnswering,
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
-    AutoTokenizer,
 )
 
 from harness.checkpoints import Checkpoint
 from harness.engine import proving
 from harness.engine.adapting import RowReader, prepare, row_reader
 from harness.engine.headmodules import Own, Published
-from harness.engine.load import DTYPES, check_vocabulary, config_of, plain_model, quiet
+from harness.engine.load import DTYPES
+from harness.engine.opening import (
+    all_there,
+    check_vocabulary,
+    config_of,
+    plain_model,
+    quiet,
+    set_language,
+    tokenizer_of,
+)
 from harness.engine.packed import Packer
 from harness.engine.tokenizer import SubwordTokenizer
 from harness.errors import ModelError
@@ -176,9 +184,7 @@ def set_dropout(checkpoint: Checkpoint, config: Any, dropout: float, *, own: boo
 def headed_of(
     checkpoint: Checkpoint, head: Head, module: nn.Module, device: str, dtype: torch.dtype
 ) -> Headed:
-    tokenizer: Any = AutoTokenizer.from_pretrained(
-        str(checkpoint.folder), local_files_only=True, trust_remote_code=False
-    )
+    tokenizer = tokenizer_of(checkpoint)
     check_vocabulary(checkpoint, tokenizer, module)
     prepare(checkpoint, module)
     return Headed(
@@ -238,15 +244,6 @@ def open_encoder(checkpoint: Checkpoint, config: Any) -> Any:
     return model
 
 
-def all_there(checkpoint: Checkpoint, missing: list[str], info: Any, what: str) -> None:
-    gone = sorted([*missing, *(str(key[0]) for key in info.get("mismatched_keys", ()))])
-    if gone:
-        raise ModelError(
-            f"{checkpoint.folder}: {len(gone)} tensors of the {what} are missing or of another shape and would be "
-            f"random: {', '.join(gone[:5])}; nothing is scored with them"
-        )
-
-
 def fresh(encoder: Any, config: Any, head: Head, checkpoint: Checkpoint, dropout: float | None) -> nn.Module:
     if not has_class(config, head):
         return Own(checkpoint, encoder, head, reads=reads_of(checkpoint), dropout=dropout)
@@ -263,13 +260,6 @@ def fresh(encoder: Any, config: Any, head: Head, checkpoint: Checkpoint, dropout
     return Published(model, head, tuple(range(head.size)), decoder=checkpoint.decoder)
 
 
-def set_language(base: Any, config: Any) -> None:
-    """XMOD has adapters per language; without a choice it refuses to run."""
-    if hasattr(base, "set_default_language") and not getattr(config, "default_language", None):
-        known = list(config.languages)
-        base.set_default_language("en_XX" if "en_XX" in known else known[0])
-
-
 def reads_of(checkpoint: Checkpoint) -> str:
     """What the harness's own pooled head reads of a row.
 
@@ -278,9 +268,7 @@ def reads_of(checkpoint: Checkpoint) -> str:
     """
     if checkpoint.decoder:
         return "last"
-    tokenizer: Any = AutoTokenizer.from_pretrained(
-        str(checkpoint.folder), local_files_only=True, trust_remote_code=False
-    )
+    tokenizer = tokenizer_of(checkpoint)
     return "first" if SubwordTokenizer(tokenizer, segments=False).template.single[0] else "mean"
 
 
@@ -331,9 +319,7 @@ def save_headed(headed: Headed, source: Checkpoint, folder: Path) -> None:
     """Write model, head and tokenizer into a folder that transformers opens (its own class where there is one)."""
     module: Any = headed.module
     with quiet(source, SafetensorError, OSError):
-        tokenizer: Any = AutoTokenizer.from_pretrained(
-            str(source.folder), local_files_only=True, trust_remote_code=False
-        )
+        tokenizer = tokenizer_of(source)
         if type(module) is Published:
             if source.decoder and module.model.config.pad_token_id is None:
                 # Without it transformers' class takes no batch. The harness itself does not need it.

@@ -8,22 +8,28 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, AutoModelForQuestionAnswering, AutoTokenizer
 
 from harness.checkpoints import Checkpoint
 from harness.engine import proving
 from harness.engine.adapting import RowReader, encoder_of, prepare, row_reader
 from harness.engine.hardware import multiplies_bfloat16
+from harness.engine.opening import (
+    all_there,
+    check_vocabulary,
+    config_of,
+    plain_model,
+    quiet,
+    set_language,
+    tokenizer_of,
+)
 from harness.engine.packed import Packer
 from harness.errors import ModelError, UsageError
 
@@ -95,39 +101,6 @@ def be_deterministic() -> None:
     torch.use_deterministic_algorithms(True)
 
 
-def config_of(checkpoint: Checkpoint) -> Any:
-    """A checkpoint's configuration as transformers has it, with what the user asks for."""
-    config: Any = AutoConfig.from_pretrained(
-        str(checkpoint.folder), local_files_only=True, trust_remote_code=False
-    )
-    for name, value in checkpoint.asked.items():
-        setattr(config, name, value)
-    return config
-
-
-def plain_model(checkpoint: Checkpoint, config: Any, dtype: torch.dtype) -> tuple[Any, Any]:
-    """The model without a head, and what transformers says of loading it.
-
-    A decoder that learned spans is opened with these: there transformers calls it ``transformer`` where all its other
-    classes say ``model``, and would not find it in its own folder.
-    """
-    head = checkpoint.head
-    spans = checkpoint.decoder and head is not None and head.kind == "span" and not (head.own or head.beside)
-    known: Any = AutoModelForQuestionAnswering if spans else AutoModel
-    # Pickled weights load with weights_only, or not at all; transformers sees to that.
-    model, info = known.from_pretrained(
-        str(checkpoint.folder),
-        config=config,
-        dtype=dtype,
-        local_files_only=True,
-        output_loading_info=True,
-        # What does not fit is told by name, by who asked.
-        ignore_mismatched_sizes=True,
-        trust_remote_code=False,
-    )
-    return (getattr(model, model.base_model_prefix) if spans else model), info
-
-
 def load_encoder(checkpoint: Checkpoint, *, device: str, dtype: str) -> Encoder:
     """Open an encoder.
 
@@ -135,9 +108,7 @@ def load_encoder(checkpoint: Checkpoint, *, device: str, dtype: str) -> Encoder:
         ModelError: The folder cannot be opened, or weights other than heads are missing.
     """
     with quiet(checkpoint):
-        tokenizer: Any = AutoTokenizer.from_pretrained(
-            str(checkpoint.folder), local_files_only=True, trust_remote_code=False
-        )
+        tokenizer = tokenizer_of(checkpoint)
         model = _open_model(checkpoint, DTYPES[dtype])
         check_vocabulary(checkpoint, tokenizer, model)
         model = model.to(device).eval()
@@ -159,62 +130,12 @@ def load_encoder(checkpoint: Checkpoint, *, device: str, dtype: str) -> Encoder:
         )
 
 
-def check_vocabulary(checkpoint: Checkpoint, tokenizer: Any, module: nn.Module) -> None:
-    """Raise ModelError where the tokenizer gives ids for which the model has no embedding: it is another model's."""
-    highest = max(tokenizer.get_vocab().values(), default=0)
-    models: list[Any] = [part for part in module.modules() if hasattr(part, "get_input_embeddings")]
-    for part in models[:1]:
-        known = int(part.get_input_embeddings().weight.shape[0])
-        if highest >= known:
-            raise ModelError(
-                f"{checkpoint.folder}: its tokenizer gives ids up to {highest}, but the model knows only {known} pieces; "
-                "put the tokenizer of this very model beside the weights"
-            )
-
-
-@contextlib.contextmanager
-def quiet(checkpoint: Checkpoint, *passed_on: type[Exception]) -> Iterator[None]:
-    """Turn whatever opening a folder may raise into one line, and keep transformers' chatter off the terminal.
-
-    Errors of the kinds ``passed_on`` are left as they are.
-    """
-    chatter: Any = transformers.logging
-    verbosity = chatter.get_verbosity()
-    chatter.set_verbosity_error()
-    chatter.disable_progress_bar()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    except ModelError:
-        raise
-    # transformers, tokenizers, safetensors and pickle raise a dozen kinds of errors for a folder that cannot be read.
-    except Exception as error:
-        if isinstance(error, passed_on):
-            raise
-        told = " ".join(str(error).split())
-        raise ModelError(
-            f"{checkpoint.folder}: cannot be opened ({type(error).__name__}: {told[:300]})"
-        ) from error
-    finally:
-        chatter.set_verbosity(verbosity)
-
-
 def _open_model(checkpoint: Checkpoint, dtype: torch.dtype) -> nn.Module:
     config = config_of(checkpoint)
     model, info = plain_model(checkpoint, config, dtype)
-    missing = sorted(key for key in info["missing_keys"] if "pooler." not in key)
-    mismatched = sorted(str(key[0]) for key in info.get("mismatched_keys", ()))
-    if missing or mismatched:
-        raise ModelError(
-            f"{checkpoint.folder}: {len(missing) + len(mismatched)} weights of the encoder are missing or of another "
-            f"shape: {', '.join((missing + mismatched)[:5])}"
-        )
+    all_there(checkpoint, [key for key in info["missing_keys"] if "pooler." not in key], info, "encoder")
     model = encoder_of(checkpoint, model)
-    if hasattr(model, "set_default_language") and not getattr(config, "default_language", None):
-        # XMOD has adapters per language; without a choice it refuses to run.
-        languages = list(config.languages)
-        model.set_default_language("en_XX" if "en_XX" in languages else languages[0])
+    set_language(model, config)
     if getattr(model, "pooler", None) is not None:
         model.pooler = None
     return model  # type: ignore[no-any-return]

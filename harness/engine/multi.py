@@ -17,14 +17,15 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import AutoModelForMaskedLM, AutoTokenizer
+from transformers import AutoModelForMaskedLM
 
 from harness.checkpoints import Checkpoint
 from harness.engine import headed as single
 from harness.engine.adapting import encoder_of
 from harness.engine.headed import Headed
 from harness.engine.headmodules import Masked, MeanPooled, Own, OwnMasked, Published
-from harness.engine.load import DTYPES, config_of, quiet
+from harness.engine.load import DTYPES
+from harness.engine.opening import config_of, quiet, set_language, tokenizer_of
 from harness.errors import ModelError
 from harness.formats.base import Head
 from harness.heads import HEAD_FACTS, HEAD_WEIGHTS, HEADS, CarriedHead, head_name
@@ -109,7 +110,7 @@ def _module(
     if head.kind == MASKED:
         return _masked(parent, encoder, config)
     if head.kind == VECTOR:  # without weights, so none are new
-        single.set_language(encoder_of(parent, encoder), config)
+        set_language(encoder_of(parent, encoder), config)
         return MeanPooled(encoder_of(parent, encoder)), True
     if not single.has_class(config, head):
         return Own(parent, encoder, head, reads=single.reads_of(parent), dropout=dropout), False
@@ -147,7 +148,7 @@ def _share(parent: Checkpoint, model: Any, encoder: Any) -> None:
             f"{type(encoder).__name__}; this family cannot be trained with several heads"
         )
     setattr(model, model.base_model_prefix, encoder)
-    single.set_language(encoder, encoder.config)
+    set_language(encoder, encoder.config)
 
 
 def _tensors(module: nn.Module, encoder: Any) -> dict[str, Tensor]:
@@ -218,10 +219,7 @@ def save_heads(heads: Heads, tasks: Mapping[Head, Sequence[str]], source: Checkp
     """
     with quiet(source, SafetensorError, OSError):
         heads.encoder.save_pretrained(str(folder))
-        tokenizer: Any = AutoTokenizer.from_pretrained(
-            str(source.folder), local_files_only=True, trust_remote_code=False
-        )
-        tokenizer.save_pretrained(str(folder))
+        tokenizer_of(source).save_pretrained(str(folder))
     _put_back_dropout(source, folder)
     learned = {name for names in tasks.values() for name in names}
     earlier: dict[Head, list[str]] = {head: [] for head in heads.kept}

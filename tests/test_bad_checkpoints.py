@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from told import assert_one_line
 from torch import Tensor
 
 from harness.cli.progress import Lines
@@ -35,18 +36,6 @@ FAST = tuple(
     )
 )
 DATA = ("--data", "sample")
-
-
-def assert_one_line(said: Any, words: Sequence[str], code: int = 2) -> None:
-    """A command ended as it should: exit code, one line, these words in it, no traceback."""
-    assert said.code == code, said.err
-    assert "Traceback" not in said.err
-    lines = said.err.strip().splitlines()
-    assert len(lines) == 1, said.err
-    assert lines[0].startswith("harness: ")
-    assert "internal error" not in lines[0]
-    for word in words:
-        assert word in lines[0], f"{word!r} is not in {lines[0]!r}"
 
 
 def assert_failed_units(said: Any, words: Sequence[str], units: int) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from filelock import FileLock
+from told import assert_one_line
 
 from harness.formats.retrieval import Retrieval
 
@@ -24,18 +25,6 @@ Cli = Callable[..., Any]
 Change = Callable[[Path], object]
 
 SAMPLE = ("eval", "-m", "sample", "-t", "tatoeba", "-l", "de", "--data", "sample")
-
-
-def assert_one_line(said: Any, words: Sequence[str], code: int = 2) -> None:
-    """A command ended as it should: exit code, one line, these words in it, no traceback."""
-    assert said.code == code, said.err
-    assert "Traceback" not in said.err
-    lines = said.err.strip().splitlines()
-    assert len(lines) == 1, said.err
-    assert lines[0].startswith("harness: ")
-    assert "internal error" not in lines[0]
-    for word in words:
-        assert word in lines[0], f"{word!r} is not in {lines[0]!r}"
 
 
 def assert_failed_units(said: Any, words: Sequence[str]) -> None:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import harness_tasks
 import pytest
+from told import assert_one_line
 
 Cli = Callable[..., Any]
 
@@ -26,18 +27,6 @@ HYPER = {
     "select": "last",
 }
 FAST = tuple(f"--hyper={name}={value}" for name, value in HYPER.items())
-
-
-def assert_one_line(said: Any, words: Sequence[str], code: int = 2) -> None:
-    """A command ended as it should: exit code, one line, these words in it, no traceback."""
-    assert said.code == code, said.err
-    assert "Traceback" not in said.err
-    lines = said.err.strip().splitlines()
-    assert len(lines) == 1, said.err
-    assert lines[0].startswith("harness: ")
-    assert "internal error" not in lines[0]
-    for word in words:
-        assert word in lines[0], f"{word!r} is not in {lines[0]!r}"
 
 
 def failures(said: Any) -> list[str]:

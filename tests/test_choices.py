@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from characters import BARE, BERT, ROBERTA
 from harness_metrics.accuracy import ACCURACY
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,38 +17,13 @@ from harness.engine.tokenizer import SubwordTokenizer
 from harness.errors import DataError, SpecError, UsageError
 from harness.formats.base import Head
 from harness.formats.choices import Choice, Choices, choice
-from harness.formats.rows import Pieces, Rows, Template, sizes_to_starts
+from harness.formats.rows import Rows
 
 WITH_CONTEXT = Choices()
 WITH_CHOICE = Choices(question_with="choice")
 WORDS = st.lists(st.sampled_from("the of unbelievably Zürich 中国 ok 😀 a, e\u0301clair".split()), max_size=8)
 TEXTS = WORDS.map(" ".join)
 EXAMPLES = st.lists(st.tuples(TEXTS, TEXTS, st.lists(TEXTS, min_size=2, max_size=5)), min_size=1, max_size=4)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Characters:
-    """A tokenizer whose sub-words are characters, with special tokens as told; ``?`` is unknown."""
-
-    template: Template
-    unknown: int | None = 63
-    mask: int | None = None
-    size: int = 128
-
-    def pieces(self, texts: Sequence[str], *, words: bool = False) -> Pieces:
-        codes = [code for text in texts for code in text.encode("latin-1")]
-        places = np.array([place for text in texts for place in range(len(text))], dtype=np.int32)
-        return Pieces(
-            ids=np.array(codes, dtype=np.int32),
-            begin=places,
-            end=places + 1,
-            starts=sizes_to_starts([len(text) for text in texts]),
-        )
-
-
-BARE = Characters(template=Template(single=((), ()), pair=((), (), ())))
-ROBERTA = Characters(template=Template(single=((1,), (2,)), pair=((1,), (2, 2), (2,))))
-BERT = Characters(template=Template(single=((1,), (2,)), pair=((1,), (2,), (2,)), segments=True))
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from filelock import FileLock
+from told import assert_one_line
 
 RECIPE = """
 title: Tiny
@@ -98,16 +99,6 @@ def edited(recipe: Path, before: str, after: str) -> None:
     text = recipe.read_text(encoding="utf-8")
     assert before in text
     recipe.write_text(text.replace(before, after), encoding="utf-8")
-
-
-def assert_one_line(said: Any, words: list[str], code: int = 2) -> None:
-    assert said.code == code, said.err
-    assert said.out == ""
-    lines = said.err.strip().splitlines()
-    assert len(lines) == 1, said.err
-    assert lines[0].startswith("harness: ")
-    for word in words:
-        assert word in lines[0]
 
 
 # From nothing to a report, and again

@@ -70,6 +70,11 @@ class Checkpoint:
     asked: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def key(self) -> str:
+        """What tells it from models that may give other numbers: digest of weights and tokenizer."""
+        return digests.of_value([self.weights, self.tokenizer], 32)
+
+    @property
     def decoder(self) -> bool:
         """Whether it is a decoder that is read as an encoder: its heads read the last token."""
         return self.adapter is not None and self.adapter.decoder

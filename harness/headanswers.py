@@ -140,7 +140,7 @@ class HeadAnswers:
         )
         try:
             self.listener.encoding(parts[0][0], sum(len(entry.rows.lengths) for entry in waiting))
-            predictor.run(waiting, self.listener.encoded)
+            broken = predictor.answer(waiting, self.listener.encoded)
         # torch raises errors of many kinds; the model is what they have in common.
         except Exception as error:  # noqa: BLE001
             kind = "" if isinstance(error, HarnessError) else f"{type(error).__name__} while the model ran: "
@@ -150,7 +150,11 @@ class HeadAnswers:
             self.work[name] = self.work.get(name, 0) + int(getattr(predictor.work, name))
         if not self.compute.ranks.first:
             return [entry if isinstance(entry, str) else _ELSEWHERE for entry in asked]
-        return [_block(unit, entry) for (unit, _), entry in zip(parts, asked, strict=True)]
+        wrong = {id(waiting[number]): told for number, told in broken.items()}
+        return [
+            f"{unit.name}: {wrong[id(entry)]}" if id(entry) in wrong else _block(unit, entry)
+            for (unit, _), entry in zip(parts, asked, strict=True)
+        ]
 
     def _asked(self, unit: Unit, model: _Model, examples: Sequence[Any] | None) -> Asked | str:
         """The rows of some examples with what reads them, or what is wrong with them."""
@@ -161,7 +165,12 @@ class HeadAnswers:
             if examples is None:
                 examples = read_unit(unit, self.plan.location, self.plan.limit)[0].examples
             rows = task_format.encode(examples, model.headed.tokenizer, unit.max_length)
-            return Asked(rows=rows, reader=task_format.reader(examples, rows), language=unit.language)
+            return Asked(
+                rows=rows,
+                reader=task_format.reader(examples, rows),
+                language=unit.language,
+                ids=[example.id for example in examples],
+            )
         except HarnessError as error:
             return f"{unit.name}: {error}"
         except Exception as error:  # noqa: BLE001 - a format may be a plugin's

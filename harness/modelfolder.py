@@ -37,6 +37,7 @@ _TOKENIZER_FILES = (
     "merges.txt",
     "sentence_bert_config.json",
 )
+_ADAPTER = "adapter_config.json"
 # RoBERTa's relatives number positions from the padding token's id + 1, so that many positions are never used.
 _OFFSET_POSITIONS = ("roberta", "xlm-roberta", "xlm-roberta-xl", "xmod", "camembert", "roberta-prelayernorm")
 # These look at distances between tokens, so their position table does not limit the length.
@@ -60,7 +61,13 @@ def read_json(path: Path) -> Any:
 
 
 def configuration_of(folder: Path) -> Mapping[str, Any]:
-    """Content of config.json; raises ModelError where it is not one of a transformers model."""
+    """Content of config.json; raises ModelError where it is not one of a transformers model, or that is not all of it."""
+    if (folder / _ADAPTER).is_file():
+        raise ModelError(
+            f"{folder}: {_ADAPTER} lies there, so it holds low-rank adapters, which transformers adds to the weights where peft "
+            "is installed and leaves out elsewhere; merge them (merge_and_unload) and save the model into a folder of its "
+            "own, or remove the adapter's files if that has been done"
+        )
     if not (folder / "config.json").is_file():
         raise ModelError(f"{folder}: no config.json; is this a transformers model folder?")
     config = read_json(folder / "config.json")
@@ -114,12 +121,12 @@ def weight_files(folder: Path) -> list[Path]:
         if not path.is_file():
             raise ModelError(f"{path}: named by {name} but missing")
         if path.suffix == ".safetensors":
-            _check_safetensors(path)
+            check_safetensors(path)
     return paths
 
 
-def _check_safetensors(path: Path) -> None:
-    """A safetensors file states its own length: 8 bytes, a JSON header, then data up to the largest offset."""
+def check_safetensors(path: Path) -> None:
+    """Raise ModelError where a file is cut: it states its own length, in 8 bytes, a JSON header, data up to the largest offset."""
     size = path.stat().st_size
     with path.open("rb") as stream:
         length = int.from_bytes(stream.read(8), "little")

@@ -129,8 +129,8 @@ class Unit:
 
     @property
     def model(self) -> str:
-        """What tells the model that answers from others: the phase's key, or the checkpoint's digest."""
-        return self.checkpoint.weights if self.phase is None else self.phase.key
+        """What tells the model that answers from others: the phase's key, or the checkpoint's."""
+        return self.checkpoint.key if self.phase is None else self.phase.key
 
     def variant(self, space: Space | None, view: str) -> str:
         """What tells this unit's numbers in a space (None: from a head) and view from others of the same task."""
@@ -211,7 +211,7 @@ class Plan:
     @property
     def checkpoints(self) -> tuple[Checkpoint, ...]:
         """The distinct models, in order of use."""
-        return tuple({unit.checkpoint.weights: unit.checkpoint for unit in self.units}.values())
+        return tuple({unit.checkpoint.key: unit.checkpoint for unit in self.units}.values())
 
     @property
     def phases(self) -> tuple[Phase, ...]:
@@ -221,10 +221,7 @@ class Plan:
     def spaces(self, checkpoint: Checkpoint) -> tuple[Space, ...]:
         """Every space of a model that some unit needs, by layer."""
         mine = {
-            space
-            for unit in self.units
-            if unit.checkpoint.weights == checkpoint.weights
-            for space in unit.spaces
+            space for unit in self.units if unit.checkpoint.key == checkpoint.key for space in unit.spaces
         }
         return tuple(sorted(mine, key=lambda s: (s.max_length, s.layer, s.pooling)))
 

@@ -101,13 +101,16 @@ def make_plan(
 
 
 def _identity(models: Mapping[str, Checkpoint]) -> dict[str, Any]:
-    """What the run's identity says of its models: one digest, or one per task where they differ."""
-    if len({model.weights for model in models.values()}) == 1:
+    """What the run's identity says of its models and of heads beside them: digests, one per task where models differ."""
+    heads = {task: model.heads[task].digest for task, model in sorted(models.items()) if task in model.heads}
+    beside = {"heads": heads} if heads else {}
+    if len({model.key for model in models.values()}) == 1:
         first = next(iter(models.values()))
-        return {"model": first.weights, "tokenizer": first.tokenizer}
+        return {"model": first.weights, "tokenizer": first.tokenizer, **beside}
     return {
         "model": {task: model.weights for task, model in sorted(models.items())},
         "tokenizer": {task: model.tokenizer for task, model in sorted(models.items())},
+        **beside,
     }
 
 

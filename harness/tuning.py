@@ -70,13 +70,9 @@ def obtain(
     folder, ranks = folder_of(phase, compute.home), compute.ranks
     ranks.agree("training", phase.key)
     if not ranks.from_first(folder.is_dir):
-        try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            with _taken(folder.with_name(f"{folder.name}.lock"), phase, listener, ranks):
-                if not ranks.from_first(folder.is_dir):
-                    _train(phase, folder, catalog, location, compute, listener)
-        except OSError as error:
-            raise files.output_error(folder, error, ADVICE) from error
+        with _taken(folder.with_name(f"{folder.name}.lock"), phase, listener, ranks):
+            if not ranks.from_first(folder.is_dir):
+                _train(phase, folder, catalog, location, compute, listener)
     if ranks.first:
         _sweep(folder)
     return ranks.each(lambda: _opened(phase, folder))
@@ -112,10 +108,14 @@ def _taken(path: Path, phase: Phase, listener: Listener, ranks: Ranks) -> Iterat
 
 
 def _acquired(lock: FileLock, seconds: float) -> bool:
+    path = Path(lock.lock_file)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=seconds)
     except Timeout:
         return False
+    except OSError as error:
+        raise files.output_error(path, error, ADVICE) from error
     return True
 
 
@@ -188,6 +188,11 @@ def _train(
         progress = trainer.run()
     except ModelError as error:
         raise ModelError(f"training {phase.parent.name} on {phase.name}: {error}") from error
+    except OSError as error:
+        raise ModelError(
+            f"training {phase.parent.name} on {phase.name}: {error.filename or folder} cannot be read "
+            f"({error.strerror or error})"
+        ) from error
     if low_rank is not None:
         low_rank.merge()
     told = Told(
@@ -306,15 +311,16 @@ def _finish(folder: Path, save: Callable[[Path], None], facts: Mapping[str, Any]
     """Write the checkpoint so that it appears whole; the lock on it makes the draft ours, also one that was left."""
     draft = _draft(folder)
     shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir()
     try:
-        try:
-            save(draft)
-        except SafetensorError as error:
-            raise unwritten(folder, error) from error
+        draft.mkdir()
+        save(draft)
         (draft / FACTS).write_text(json.dumps(facts, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
         draft.chmod(0o755)
         files.settle(draft)
         draft.replace(folder)
+    except SafetensorError as error:
+        raise unwritten(folder, error) from error
+    except OSError as error:
+        raise files.output_error(folder, error, ADVICE) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)

@@ -111,12 +111,10 @@ class VectorAnswers:
         for group in np.unique(unit.owner).tolist():
             while group in self._waiting:
                 self._encode(self._waiting[0])
+        failed = [self._failed[group] for group in np.unique(unit.owner).tolist() if group in self._failed]
         embedder = self._session(unit).embedder(unit.max_length)
         if self._ranks.first and embedder.missing(unit.texts):
             broken = [embedder.broken[key] for key in unit.texts.tolist() if key in embedder.broken]
-            failed = [
-                self._failed[group] for group in np.unique(unit.owner).tolist() if group in self._failed
-            ]
             raise ModelError(f"{unit.name}: {[*broken, *failed, 'its texts could not be encoded'][0]}")
 
     def _encode(self, group: int) -> None:
@@ -138,15 +136,21 @@ class VectorAnswers:
             raise
         # torch and the tokenizers raise errors of many kinds; the model is what they have in common.
         except Exception as error:  # noqa: BLE001
-            kind = "" if isinstance(error, HarnessError) else f"{type(error).__name__} while the model ran: "
-            self._failed[group] = f"{kind}{' '.join(str(error).split())}"
+            self._failed[group] = _told(error, "ran")
 
     def _prepare(self, group: int) -> None:
+        """Start on the tokens of a group; one whose model cannot be opened costs its own units alone."""
         if group in self._ahead:
             return
         units = self._groups[group]
         mine = np.unique(np.concatenate([unit.texts[unit.owner == group] for unit in units]))
-        embedder = self._ranks.each(lambda: self._session(units[0]).embedder(units[0].max_length))
+        try:
+            embedder = self._ranks.each(lambda: self._session(units[0]).embedder(units[0].max_length))
+        except OutputError:
+            raise
+        except Exception as error:  # noqa: BLE001 - see above
+            self._failed[group], self._ahead[group] = _told(error, "was opened"), None
+            return
         missing = self._ranks.from_first(lambda: embedder.missing(mine))
         if missing:
             folder = self._sessions.compute.home / "embeddings"
@@ -180,3 +184,9 @@ class VectorAnswers:
     def close(self) -> None:
         """Wait for what is being tokenised, and take on no more."""
         self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _told(error: Exception, when: str) -> str:
+    """One line on what the model did, for each unit that it costs."""
+    kind = "" if isinstance(error, HarnessError) else f"{type(error).__name__} while the model {when}: "
+    return f"{kind}{' '.join(str(error).split())}"

@@ -174,6 +174,12 @@ def both(*changes: Change) -> Change:
         pytest.param(
             "xnli", config(id2label={"x": "entailment"}), ["config.json", "id2label"], id="label map"
         ),
+        pytest.param(
+            "xnli",
+            text("adapter_config.json", "{}"),
+            ["adapter_config.json", "low-rank adapters", "merge_and_unload"],
+            id="adapter beside the weights",
+        ),
         pytest.param("xnli", config(hidden_act="nosuch"), ["cannot be opened", "nosuch"], id="configuration"),
         pytest.param("xnli", config(id2label=["entailment"]), ["config.json", "id2label"], id="label list"),
     ],

@@ -248,19 +248,26 @@ def test_one_row_that_does_not_fit_is_an_error_with_advice() -> None:
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
 def test_scores_that_are_no_numbers_are_an_error(bad: float) -> None:
-    """Told with the model, the dtype and what to do; the reader has not seen them."""
+    """Told with the model, the example, the dtype and what to do; only who asked for them pays."""
 
     class Broken(Sums):
         def forward(self, ids: Tensor, mask: Tensor | None, segments: Tensor | None) -> Tensor:
             return super().forward(ids, mask, segments).masked_fill(ids[:, :1] == 3, bad)
 
     headed = replace(made_up(HEADS["pooled"]), module=Broken(HEADS["pooled"]))
-    reader = Recorder(flat([([1, 2], [0, 0]), ([3, 2], [0, 0])]))
-    with pytest.raises(
-        ModelError, match="made-up: scores are NaN or infinite in float32; try --dtype float32"
-    ):
-        Predictor(headed=headed, batch_tokens=64).run([Asked(rows=reader.rows, reader=reader)])
-    assert reader.taken == []
+    bad_reader = Recorder(flat([([1, 2], [0, 0]), ([3, 2], [0, 0]), ([4, 2], [0, 0])]))
+    good_reader = Recorder(flat([([4, 2], [0, 0]), ([1, 2], [0, 0])]))
+    asked = [
+        Asked(rows=bad_reader.rows, reader=bad_reader, ids=("a", "b", "c")),
+        Asked(rows=good_reader.rows, reader=good_reader, ids=("a", "b")),
+    ]
+    told = "made-up: scores of example b are NaN or infinite in float32; check the weights"
+    with pytest.raises(ModelError, match=f"^{told}$"):
+        Predictor(headed=headed, batch_tokens=64).run(asked)
+    for budget in (2, 64):
+        good_reader.taken.clear()
+        assert Predictor(headed=headed, batch_tokens=budget).answer(asked) == {0: told}
+        assert sorted(good_reader.taken) == [0, 1]
 
 
 def test_gathered_rows_are_padded_masked_and_typed() -> None:

@@ -180,6 +180,15 @@ def test_a_written_store_is_segments_and_a_description(tmp_path: Path) -> None:
     assert {path.name for path in store.folder.iterdir()} == {"space.json", _segments(store)[0].name}
 
 
+def test_what_is_written_may_be_read_by_others(tmp_path: Path) -> None:
+    """A cache may be several people's."""
+    store = _open(tmp_path)
+    _add(store, ["a", "b"], [1, 2])
+    store.flush()
+    (segment,) = _segments(store)
+    assert segment.stat().st_mode & 0o055 == 0o055
+
+
 def test_other_spaces_lie_apart(tmp_path: Path) -> None:
     store, other = _open(tmp_path), EmbeddingStore(tmp_path, {**SPACE, "layer": 9}, DIMENSION)
     _add(store, ["a"], [1])

@@ -17,8 +17,9 @@ from transformers import (
     get_linear_schedule_with_warmup,
 )
 
-from harness import sources
+from harness import ModelError, sources
 from harness.checkpoints import Checkpoint, open_checkpoint
+from harness.engine import trainstate
 from harness.engine.headed import Headed, new_headed, save_headed
 from harness.engine.lessons import Examples
 from harness.engine.optimizer import rate_factor
@@ -308,6 +309,57 @@ def test_an_interrupted_training_goes_on_as_if_nothing_had_been(
     assert stops >= 2
     assert same(weights(headed), whole)
     assert told(trainer) == expected
+
+
+def test_after_the_last_step_nothing_is_trained_again(pooled: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes then, up to the finished checkpoint, may be stopped too."""
+    headed, trainer = disturbed(pooled, "", Stopper(), "whole", save_seconds=0.0)
+    trainer.run()
+    whole = weights(headed)
+    again, other = disturbed(pooled, "", Stopper(), "whole", save_seconds=0.0)
+    monkeypatch.setattr(Trainer, "_step", lambda *_: pytest.fail("a step was trained again"))
+    other.run()
+    assert same(weights(again), whole)
+    assert told(other) == told(trainer)
+
+
+def test_a_state_is_written_even_if_the_writing_is_interrupted(
+    pooled: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = trainstate.save_state, list[int]()
+
+    def interrupted(*arguments: Any) -> None:
+        calls.append(arguments[3].step)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        real(*arguments)
+
+    monkeypatch.setattr(trainstate, "save_state", interrupted)
+    _, trainer = disturbed(pooled, "", Stopper(), "work", save_seconds=0.0)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.run()
+    assert calls == [1, 2, 3, 3]
+    assert [path.name for path in (pooled.folder / "work").glob("state-*")] == ["state-000000003"]
+
+
+@pytest.mark.parametrize("left", [None, 40])
+def test_best_weights_that_are_damaged_are_told_before_more_is_trained(
+    pooled: Bench, monkeypatch: pytest.MonkeyPatch, left: int | None
+) -> None:
+    stop = Stopper()
+    _, trainer = disturbed(pooled, "stepped", stop, "work", save_seconds=0.0)
+    stop.left = 5
+    with pytest.raises(KeyboardInterrupt):
+        trainer.run()
+    (best,) = (pooled.folder / "work").glob("best-*")
+    if left is None:
+        best.unlink()
+    else:
+        best.write_bytes(best.read_bytes()[:left])
+    _, again = disturbed(pooled, "", Stopper(), "work")
+    monkeypatch.setattr(Trainer, "_step", lambda *_: pytest.fail("a step was trained"))
+    with pytest.raises(ModelError, match=r"unfinished training is damaged.* remove .*work"):
+        again.run()
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from harness.checkpoints import Checkpoint
 from harness.encoders import stored_as
 from harness.engine import batching
 from harness.engine.fetching import Fetched, one_late
-from harness.engine.load import Encoder
+from harness.engine.load import Encoder, not_finite
 from harness.engine.packed import batches_of
 from harness.engine.pooling import filled, pooled_vectors
 from harness.engine.ranks import ALONE, Ranks
@@ -200,12 +200,11 @@ class Embedder:
         self, keys: NDArray[np.bytes_], texts: list[str], good: NDArray[np.bool_], space: Space
     ) -> None:
         """Remember the texts that have no finite vector; they are not stored."""
-        dtype = str(self.encoder.dtype).removeprefix("torch.")
         for key, text, fine in zip(keys.tolist(), texts, good.tolist(), strict=True):
             if not fine:
                 self.broken[key] = (
-                    f"{self.encoder.checkpoint.name}, layer {space.layer}: the vector of {text[:60]!r} is NaN or "
-                    f"infinite in {dtype}; try --dtype float32, and check the weights if that does not help"
+                    f"{self.encoder.checkpoint.name}, layer {space.layer}: the vector of {text[:60]!r} is "
+                    f"{not_finite(self.encoder.dtype)}"
                 )
 
     def _launched(self, batch: batching.Batch, tokens: Tokens, language: str) -> dict[Space, Fetched] | None:

@@ -95,6 +95,14 @@ def resolve_dtype(dtype: str, device: str) -> str:
     return dtype
 
 
+def not_finite(dtype: torch.dtype) -> str:
+    """What to say of numbers that a model should not give, and what may help."""
+    name = str(dtype).removeprefix("torch.")
+    if dtype is torch.float32:
+        return f"NaN or infinite in {name}; check the weights"
+    return f"NaN or infinite in {name}; try --dtype float32, and check the weights if that does not help"
+
+
 def be_deterministic() -> None:
     """Have torch use only algorithms that give the same result each time; on CUDA some are slower."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -19,6 +19,7 @@ from harness.engine import batching
 from harness.engine.embed import Work
 from harness.engine.fetching import Fetched, one_late
 from harness.engine.headed import Headed
+from harness.engine.load import not_finite
 from harness.engine.packed import batches_of
 from harness.engine.pooling import filled
 from harness.engine.ranks import ALONE, Ranks
@@ -29,11 +30,18 @@ from harness.formats.rows import Rows
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """Rows that wait for scores, with what reads them, and the language that they are in (``""``: not known)."""
+    """Rows that wait for scores, with what reads them.
+
+    Attributes:
+        rows: The rows; ``ids`` the ids of their examples, for messages.
+        reader: Takes their scores.
+        language: In which they are, ``""`` where it is not known.
+    """
 
     rows: Rows
     reader: Reader
     language: str = ""
+    ids: Sequence[str] = ()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -61,20 +69,48 @@ class Predictor:
         Raises:
             ModelError: A score is NaN or infinite, or a single row does not fit the device's memory.
         """
-        self.ranks.agree("rows to predict", [int(entry.rows.starts[-1]) for entry in asked])
-        if asked:
-            self.ranks.each(lambda: self._run(asked, tell))
+        for told in self.answer(asked, tell).values():
+            raise ModelError(told)
 
-    def _run(self, asked: Sequence[Asked], tell: Callable[[int], None]) -> None:
+    def answer(
+        self, asked: Sequence[Asked], tell: Callable[[int], None] = lambda count: None
+    ) -> Mapping[int, str]:
+        """As :meth:`run`, but row sets with scores that are NaN or infinite do not end it.
+
+        Returns:
+            What is wrong with each of these, by its number; their readers do not have all scores.
+        """
+        self.ranks.agree("rows to predict", [int(entry.rows.starts[-1]) for entry in asked])
+        if not asked:
+            return {}
+        broken = self.ranks.each(lambda: self._run(asked, tell))
+        return dict(self.ranks.from_first(lambda: list(broken.items())))
+
+    def _run(self, asked: Sequence[Asked], tell: Callable[[int], None]) -> dict[int, str]:
+        broken: dict[int, str] = {}
         reader = self.headed.row_reader
         parts = [reader.languages.number(entry.language) if reader is not None else 0 for entry in asked]
         flat = _Flat.of([entry.rows for entry in asked], parts)
         with contextlib.closing(self._made(list(self._batches(flat)), flat)) as done:
             for batch, scores in done:
                 for places, found in self._read(batch, scores, flat):
+                    good: NDArray[np.bool_] = np.logical_and.reduce(
+                        np.isfinite(found).reshape(len(places), -1), axis=1
+                    )
                     for number, chosen, own in flat.askers(batch.rows[places]):
-                        asked[number].reader.take(chosen, found[own])
+                        if not good[own].all():
+                            odd = int(chosen[~good[own]][0])
+                            broken.setdefault(number, self._complaint(asked[number], odd))
+                        elif number not in broken:
+                            asked[number].reader.take(chosen, found[own])
                 tell(len(batch.rows))
+        return broken
+
+    def _complaint(self, entry: Asked, row: int) -> str:
+        """What to say of a row without finite scores."""
+        number = int(entry.rows.owner[row])
+        example = f"example {entry.ids[number]}" if entry.ids else f"row {row}"
+        return f"{self.headed.name}: scores of {example} are {not_finite(self.headed.dtype)}"
 
     def _made(
         self, batches: Sequence[batching.Batch], flat: _Flat
@@ -142,12 +178,6 @@ class Predictor:
         self, batch: batching.Batch, scores: NDArray[np.float32], flat: _Flat
     ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
         """Places in a batch with their scores: all at once, or equally long ones together where a head scores tokens."""
-        if not np.isfinite(scores).all():
-            dtype = str(self.headed.dtype).removeprefix("torch.")
-            raise ModelError(
-                f"{self.headed.name}: scores are NaN or infinite in {dtype}; try --dtype float32, and check the "
-                "weights if that does not help"
-            )
         places = np.arange(len(batch.rows))
         if not batch.packed or scores.ndim == 2:
             yield places, scores[: len(places)]

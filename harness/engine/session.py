@@ -73,11 +73,11 @@ class Sessions:
 
     def of(self, checkpoint: Checkpoint) -> Session:
         """The session of a model."""
-        if checkpoint.weights not in self._open:
-            self._open[checkpoint.weights] = Session(
+        if checkpoint.key not in self._open:
+            self._open[checkpoint.key] = Session(
                 checkpoint=checkpoint, spaces=self.plan.spaces(checkpoint), compute=self.compute
             )
-        return self._open[checkpoint.weights]
+        return self._open[checkpoint.key]
 
     def flush(self) -> None:
         """Write all vectors that are still in memory."""

@@ -162,6 +162,8 @@ class EmbeddingStore:
                     np.save(stream, array)
                     stream.flush()
                     os.fsync(stream.fileno())
+            # mkdtemp's folders are their maker's alone; a cache may be several people's.
+            draft.chmod(0o755)
             draft.replace(self.folder / f"segment-{time.time_ns():020d}-{os.getpid()}")
         finally:
             shutil.rmtree(draft, ignore_errors=True)

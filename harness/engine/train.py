@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,8 @@ from harness.spec import Schedule
 # Tokens per micro-batch: what keeps a CPU's caches, and what fills a GPU.
 MICRO_TOKENS = {"cpu": 2_048, "cuda": 16_384}
 _CURVE_POINTS = 200
+# Of the time between two saved states: after longer than that the last step's state is saved as well.
+_LAST_SHARE = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,6 +169,9 @@ class Trainer:
             if time.monotonic() - last > self.save_seconds and progress.step < self.steps:
                 self._save(optimizer)
                 last = time.monotonic()
+        # What comes after the last step may take minutes too, and is not to cost much of what came before.
+        if time.monotonic() - last > _LAST_SHARE * self.save_seconds:
+            self._save(optimizer)
 
     def _tell(self, optimizer: torch.optim.Optimizer, value: float) -> None:
         try:
@@ -176,8 +181,17 @@ class Trainer:
             raise
 
     def _save(self, optimizer: torch.optim.Optimizer) -> None:
-        if self.ranks.first:
-            trainstate.save_state(self.folder, self.module, optimizer, self.progress, self.device)
+        """Save the state, from the start again where it is interrupted once."""
+        if not self.ranks.first:
+            return
+        write = partial(
+            trainstate.save_state, self.folder, self.module, optimizer, self.progress, self.device
+        )
+        try:
+            write()
+        except KeyboardInterrupt:
+            write()
+            raise
 
     def _look(self, optimizer: torch.optim.Optimizer) -> None:
         """Score what is to be scored now; a run that is stopped meanwhile scores it again when it goes on."""

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from harness import files
 from harness.errors import ModelError, OutputError
 from harness.home import ADVICE
+from harness.modelfolder import check_safetensors
 
 _DRAFT = ".draft-"
 _CPU = torch.device("cpu")
@@ -121,12 +122,12 @@ def load_state(
         _restore_optimizer(optimizer, load_file(state / "optimizer.safetensors"))
         random_restore(load_file(state / "random.safetensors"), device)
         told: dict[str, Any] = json.loads((state / "progress.json").read_text(encoding="utf-8"))
-        return Progress(**told)
-    except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
-        raise ModelError(
-            f"{state}: the saved state of an unfinished training is damaged ({type(error).__name__}); remove "
-            f"{folder}, and the same command trains from the start"
-        ) from error
+        progress = Progress(**told)
+        if progress.best_step:
+            check_safetensors(folder / _best(progress.best_step))
+        return progress
+    except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError, ModelError) as error:
+        raise _damaged(folder, state, error) from error
 
 
 def sweep(folder: Path) -> None:
@@ -150,8 +151,18 @@ def save_best(folder: Path, module: nn.Module, step: int) -> None:
 
 
 def load_best(folder: Path, module: nn.Module, step: int) -> None:
-    """Bring the module back to the weights of the best step."""
-    _restore(module, load_file(folder / _best(step)))
+    """Bring the module back to the weights of the best step; raises ModelError where they are damaged."""
+    try:
+        _restore(module, load_file(folder / _best(step)))
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise _damaged(folder, folder / _best(step), error) from error
+
+
+def _damaged(folder: Path, part: Path, error: Exception) -> ModelError:
+    return ModelError(
+        f"{part}: the saved state of an unfinished training is damaged ({type(error).__name__}); remove {folder}, and the "
+        "same command trains from the start"
+    )
 
 
 def _best(step: int) -> str:

@@ -144,9 +144,7 @@ def random_headed(layers: int, dtype: Any) -> Any:
     config.num_labels = 3
     head = Head(kind="pooled", labels=("a", "b", "c"))
     module = (
-        Published(XLMRobertaForSequenceClassification(config), head, (0, 1, 2), decoder=False)
-        .to(dtype)
-        .eval()
+        Published(XLMRobertaForSequenceClassification(config), head, (0, 1, 2), last=False).to(dtype).eval()
     )
     # Any tokenizer without segments: the rows are ids already, of which it says the padding.
     tokenizer = SubwordTokenizer(

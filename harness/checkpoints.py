@@ -181,8 +181,8 @@ def adapted(checkpoint: Checkpoint, adapter: EncoderAdapter | None) -> Checkpoin
     """
     if checkpoint.asked and not (adapter is not None and adapter.decoder):
         raise ModelError(
-            f"{checkpoint.name}: {BIDIRECTIONAL} is for decoders that an adapter names, and {checkpoint.family} is none; "
-            "leave it out, for an encoder reads in both directions anyway"
+            f"{checkpoint.name}: {BIDIRECTIONAL} is for decoders that an adapter names, and {checkpoint.family} is none of "
+            "these; leave it out: an encoder reads in both directions anyway, another decoder from left to right"
         )
     if adapter is None or checkpoint.adapter is not None:
         return checkpoint

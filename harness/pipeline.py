@@ -143,7 +143,9 @@ class Road:
         variant = unit.variant(answer.space, view)
         path = predictions_path(self.writer.folder, unit.task.name, variant, unit.seed, unit.language)
         metrics = [use.metric for use in unit.task.metrics if use.view == view]
-        return ViewWriter(path, {name: self.catalog.metric(name) for name in metrics})
+        # The English sentences of every pair are numbered alike, and are others.
+        pool = "" if answer.space is None else unit.language
+        return ViewWriter(path, {name: self.catalog.metric(name) for name in metrics}, pool)
 
     def _record(
         self,

@@ -53,7 +53,7 @@ class Record:
         main: Whether it is what counts of its task and split: the main number in the main encoding (the protocol's, or the
             last of those asked for) of the last command that asked for them.
         limited: Number of items asked for by ``--limit``, or None.
-        items: Digest of the ids of the scored items.
+        items: Digest of the ids of the scored items, equal in languages that have the same ones.
         caveats: Why it must not be averaged or compared with published numbers.
         facts: What was decided on the way, e.g. a threshold.
         inputs: Health of what the model read, as counts: ``max_length``, ``texts``, ``distinct``, ``empty``,

@@ -25,7 +25,7 @@ class Scored:
 
     Attributes:
         scores: By metric.
-        items: Digest of the ids of the items.
+        items: Digest of the ids of the items, and of their pool where there is one.
         facts: What was decided on the way.
         caveats: Why the scores must not be compared with published ones.
     """
@@ -42,12 +42,14 @@ class ViewWriter:
     Args:
         path: Of the prediction file.
         metrics: By name.
+        pool: Among what answers are looked for, by name; of another pool an item of the same id is another one.
     """
 
-    def __init__(self, path: Path, metrics: Mapping[str, Metric]) -> None:
+    def __init__(self, path: Path, metrics: Mapping[str, Metric], pool: str = "") -> None:
         self._file = PredictionsWriter(path)
         self._tallies = {name: Tally(metric) for name, metric in metrics.items()}
         self._ids = LinesDigest()
+        self._ids.add([pool] if pool else ())
         self._facts: dict[str, Json] = {}
         self._caveats: dict[str, None] = {}
 

@@ -10,10 +10,11 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import made
 import pytest
 
 from harness import Record
@@ -37,44 +38,7 @@ class Told:
 @pytest.fixture(scope="session")
 def make_record() -> Callable[..., Record]:
     """A record with what a test says of it and plain values for the rest, as a function of keyword arguments."""
-    plain = Record(
-        run="run",
-        task="xnli",
-        task_version=1,
-        variant="xtreme.head",
-        view="",
-        language="en",
-        split="test",
-        metric="accuracy",
-        signature="accuracy|exact|v1",
-        value=50.0,
-        stderr=1.0,
-        n=100,
-        higher_is_better=True,
-        main=True,
-        limited=None,
-        items="items",
-        caveats=(),
-        facts={},
-        inputs={},
-        trained={},
-        model="small",
-        revision=None,
-        weights="w",
-        dtype="float32",
-        recipe="recipe",
-        seed=None,
-        source="files",
-        data="data",
-        plugin="plugin",
-        distribution="distribution",
-        version="0",
-    )
-
-    def made(**changes: Any) -> Record:
-        return replace(plain, **changes)
-
-    return made
+    return made.record
 
 
 @pytest.fixture(scope="session")

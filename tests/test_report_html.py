@@ -13,6 +13,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import made
 import pytest
 from click.testing import CliRunner
 
@@ -22,39 +23,6 @@ from harness.report.cells import Cell
 from harness.report.charts import Item, chart
 from harness.run import open_run
 
-BASE = Record(
-    run="run",
-    task="xnli",
-    task_version=1,
-    variant="xtreme.head",
-    view="",
-    language="en",
-    split="test",
-    metric="accuracy",
-    signature="accuracy|exact|v1",
-    value=80.0,
-    stderr=1.0,
-    n=100,
-    higher_is_better=True,
-    main=True,
-    limited=None,
-    items="items",
-    caveats=(),
-    facts={},
-    inputs={"examples": 100, "truncated": 10},
-    trained={},
-    model="small",
-    revision=None,
-    weights="w",
-    dtype="float32",
-    recipe="recipe",
-    seed=0,
-    source="files",
-    data="data",
-    plugin="plugin",
-    distribution="distribution",
-    version="0",
-)
 VALUES = {"en": 80.0, "de": 70.0, "sw": 40.0, "zh": 50.0}
 MANIFEST: dict[str, Any] = {
     "schema": 1,
@@ -92,7 +60,13 @@ VOID = {"meta", "br", "hr", "line", "rect", "img", "link", "input"}
 
 def _records(tasks: Sequence[str] = ("xnli", "pawsx", "own")) -> list[Record]:
     return [
-        dataclasses.replace(BASE, task=task, language=language, value=value - 5 * place)
+        made.record(
+            task=task,
+            language=language,
+            value=value - 5 * place,
+            seed=0,
+            inputs={"examples": 100, "truncated": 10},
+        )
         for place, task in enumerate(tasks)
         for language, value in VALUES.items()
     ]

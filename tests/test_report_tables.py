@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import made
 import pytest
 from rich.console import Console
 
@@ -45,39 +46,6 @@ SUITE = Suite(
     notes=("A note of the suite.",),
 )
 SUITES = {"xtreme": SUITE}
-BASE = Record(
-    run="run",
-    task="xnli",
-    task_version=1,
-    variant="xtreme.head",
-    view="",
-    language="en",
-    split="test",
-    metric="accuracy",
-    signature="accuracy|exact|v1",
-    value=50.0,
-    stderr=1.0,
-    n=100,
-    higher_is_better=True,
-    main=True,
-    limited=None,
-    items="items",
-    caveats=(),
-    facts={},
-    inputs={},
-    trained={},
-    model="small",
-    revision=None,
-    weights="w",
-    dtype="float32",
-    recipe="recipe",
-    seed=None,
-    source="files",
-    data="data",
-    plugin="plugin",
-    distribution="distribution",
-    version="0",
-)
 MANIFEST: Mapping[str, Any] = {
     "run": "run",
     "status": "done",
@@ -100,7 +68,7 @@ MANIFEST: Mapping[str, Any] = {
 
 
 def _record(**changes: Any) -> Record:
-    return dataclasses.replace(BASE, **changes)
+    return made.record(**changes)
 
 
 def _records(seeds: tuple[int, ...] = (0,)) -> list[Record]:

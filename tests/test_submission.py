@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import made
 import pytest
 from harness_xtreme import layout
 from hypothesis import given, settings
@@ -264,40 +265,15 @@ UNITS: dict[tuple[str, str, str], tuple[list[str], list[Json], list[Json]]] = {
 
 
 def _record(task: str, view: str, language: str, metric: str, value: float, n: int, **changes: Any) -> Record:
-    fields: dict[str, Any] = {
-        "run": "0123456789abcdef",
-        "task": task,
-        "task_version": 1,
+    usual = {
         "variant": f"xtreme.head.{view}" if view else "xtreme.head",
         "view": view,
-        "language": language,
-        "split": "test",
-        "metric": metric,
         "signature": CATALOG.metric(metric).signature,
-        "value": value,
-        "stderr": 1.0,
-        "n": n,
-        "higher_is_better": True,
-        "main": True,
-        "limited": None,
-        "items": "i",
-        "caveats": (),
-        "facts": {},
-        "inputs": {},
-        "trained": {},
-        "model": "m",
-        "revision": None,
-        "weights": "w",
-        "dtype": "float32",
-        "recipe": "r",
-        "seed": None,
-        "source": "laser",
-        "data": "d",
         "plugin": task,
         "distribution": "crosslingual-transfer-harness",
-        "version": "0.1.0",
     }
-    return Record(**{**fields, **changes})
+    place = {"task": task, "language": language, "metric": metric, "value": value, "n": n}
+    return made.record(**{**usual, **place, **changes})
 
 
 def _write_unit(

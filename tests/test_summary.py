@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import made
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,40 +22,8 @@ OTHER = ("xx-en", "weighted_f1")
 
 
 def _record(language: str, value: float = 50.0, stderr: float = 1.0, **changes: Any) -> Record:
-    fields: dict[str, Any] = {
-        "run": "r",
-        "task": "tatoeba",
-        "task_version": 1,
-        "variant": f"{ENCODING}.en-xx",
-        "view": "en-xx",
-        "language": language,
-        "split": "test",
-        "metric": "accuracy",
-        "signature": "accuracy|exact|v1",
-        "value": value,
-        "stderr": stderr,
-        "n": 1000,
-        "higher_is_better": True,
-        "main": True,
-        "limited": None,
-        "items": "i",
-        "caveats": (),
-        "facts": {},
-        "inputs": {},
-        "trained": {},
-        "model": "m",
-        "revision": None,
-        "weights": "w",
-        "dtype": "float32",
-        "recipe": "r",
-        "seed": None,
-        "source": "laser",
-        "data": "d",
-        "plugin": "tatoeba",
-        "distribution": "d",
-        "version": "0",
-    }
-    return Record(**{**fields, **changes})
+    usual = {"task": "tatoeba", "variant": f"{ENCODING}.en-xx", "view": "en-xx", "n": 1000}
+    return made.record(**{**usual, "language": language, "value": value, "stderr": stderr, **changes})
 
 
 def _other(language: str, value: float = 40.0, **changes: Any) -> Record:
@@ -262,6 +232,33 @@ def test_an_average_over_other_seeds_by_language_has_no_deviation() -> None:
     records = [*_seeds({0: 60.0, 1: 70.0}), *_seeds({0: 40.0}, "fr")]
     average = _averages(_table(records, {}))["languages shown"].values[MAIN]
     assert (average.value, average.deviation) == (52.5, None)
+
+
+def test_the_error_of_a_mean_over_the_same_items_is_not_less_than_theirs() -> None:
+    """By hand: of XNLI's parallel test sets the items of de and fr are the same, those of sw are others."""
+    same = [_record("de", stderr=3.0, items="x"), _record("fr", stderr=1.0, items="x")]
+    average = _averages(_table(same, {}))["languages shown"].values[MAIN]
+    assert average.stderr == pytest.approx((3.0 + 1.0) / 2)
+    average = _averages(_table([*same, _record("sw", stderr=2.0)], {}))["languages shown"].values[MAIN]
+    assert average.stderr == pytest.approx(math.hypot(3.0 + 1.0, 2.0) / 3)
+    seeds = [_record(code, stderr=2.0, seed=seed, items="x") for code in ("de", "fr") for seed in (0, 1)]
+    average = _averages(_table(seeds, {}))["languages shown"].values[MAIN]
+    assert average.stderr == pytest.approx(2.0)
+
+
+@given(st.lists(st.lists(st.booleans(), min_size=4, max_size=4), min_size=2, max_size=40))
+@settings(deadline=None, max_examples=60)
+def test_that_error_bounds_the_error_of_items_drawn_together(correct: list[list[bool]]) -> None:
+    """Four languages of the same items; the oracle has the whole item, in all its languages, as what is drawn."""
+    right = np.array(correct, dtype=float) * 100
+    count = len(right)
+    records = [
+        _record(code, right[:, place].mean(), right[:, place].std(ddof=1) / math.sqrt(count), items="x")
+        for place, code in enumerate(("de", "fr", "sw", "zh"))
+    ]
+    average = _averages(_table(records, {}))["languages shown"].values[MAIN]
+    together = right.mean(axis=1).std(ddof=1) / math.sqrt(count)
+    assert average.stderr >= together - 1e-9
 
 
 def test_a_mark_of_one_seed_marks_the_cell() -> None:

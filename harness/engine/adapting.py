@@ -82,6 +82,22 @@ def row_reader(checkpoint: Checkpoint, module: nn.Module) -> RowReader | None:
     return RowReader(languages=languages, encoder=encoder_of(checkpoint, module))
 
 
+def left_to_right(checkpoint: Checkpoint, module: Any) -> bool:
+    """Whether a token of a model that no adapter knows sees nothing behind it: another last token changes none before it."""
+    if checkpoint.adapter is not None:
+        return False
+    encoder = encoder_of(checkpoint, module)
+    device, was_training = next(encoder.parameters()).device, encoder.training
+    ids = torch.tensor([[1, 2, 3, 4], [1, 2, 3, 5]], device=device)
+    encoder.eval()
+    try:
+        with torch.inference_mode():
+            states = encoder(input_ids=ids).last_hidden_state
+    finally:
+        encoder.train(was_training)
+    return torch.equal(states[0, :3], states[1, :3])
+
+
 def encoder_of(checkpoint: Checkpoint, module: Any) -> Any:
     """The encoder inside a module: what the family's adapter says, else that of an encoder-decoder, else the module."""
     if checkpoint.adapter is not None and checkpoint.adapter.encoder_of is not None:

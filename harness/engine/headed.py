@@ -25,13 +25,14 @@ from transformers import (
 
 from harness.checkpoints import Checkpoint
 from harness.engine import proving
-from harness.engine.adapting import RowReader, prepare, row_reader
+from harness.engine.adapting import RowReader, left_to_right, prepare, row_reader
 from harness.engine.headmodules import Own, Published
 from harness.engine.load import DTYPES
 from harness.engine.opening import (
     all_there,
     check_vocabulary,
     config_of,
+    encoder_alone,
     plain_model,
     quiet,
     set_language,
@@ -111,7 +112,7 @@ def open_headed(
             module: nn.Module = _open_own(checkpoint, head, order, DTYPES[dtype])
         else:
             model = _open_published(checkpoint, head, DTYPES[dtype])
-            module = Published(model, head, order, decoder=checkpoint.decoder)
+            module = Published(model, head, order, last=reads_last(checkpoint, model))
         return with_packer(headed_of(checkpoint, head, module.to(device).eval(), device, DTYPES[dtype]))
 
 
@@ -225,7 +226,9 @@ def _separates(checkpoint: Checkpoint) -> bool:
 def has_class(config: Any, head: Head) -> bool:
     """Whether transformers has a class for the head over this family's encoder."""
     known: Any = CLASSES.get(head.kind)
-    return known is not None and not config.is_encoder_decoder and type(config) in known._model_mapping
+    if known is None or config.is_encoder_decoder or encoder_alone(config) is not None:
+        return False
+    return type(config) in known._model_mapping
 
 
 def labelled(config: Any, head: Head) -> Any:
@@ -246,7 +249,7 @@ def open_encoder(checkpoint: Checkpoint, config: Any) -> Any:
 
 def fresh(encoder: Any, config: Any, head: Head, checkpoint: Checkpoint, dropout: float | None) -> nn.Module:
     if not has_class(config, head):
-        return Own(checkpoint, encoder, head, reads=reads_of(checkpoint), dropout=dropout)
+        return Own(checkpoint, encoder, head, reads=reads_of(checkpoint, encoder), dropout=dropout)
     model: Any = CLASSES[head.kind].from_config(labelled(config, head))
     base = getattr(model, model.base_model_prefix)
     state = encoder.state_dict()
@@ -257,19 +260,25 @@ def fresh(encoder: Any, config: Any, head: Head, checkpoint: Checkpoint, dropout
             f"{checkpoint.folder}: the encoder does not fit its own class; {', '.join(left[:5])}"
         )
     set_language(base, config)
-    return Published(model, head, tuple(range(head.size)), decoder=checkpoint.decoder)
+    return Published(model, head, tuple(range(head.size)), last=reads_last(checkpoint, model))
 
 
-def reads_of(checkpoint: Checkpoint) -> str:
+def reads_of(checkpoint: Checkpoint, encoder: Any) -> str:
     """What the harness's own pooled head reads of a row.
 
     The ``first`` token, as RoBERTa's does; the ``mean``, where the tokenizer puts no special token first (T5); the
     ``last`` token of a decoder, whose first one sees nothing but itself.
     """
-    if checkpoint.decoder:
+    if checkpoint.decoder or left_to_right(checkpoint, encoder):
         return "last"
     tokenizer = tokenizer_of(checkpoint)
     return "first" if SubwordTokenizer(tokenizer, segments=False).template.single[0] else "mean"
+
+
+def reads_last(checkpoint: Checkpoint, model: Any) -> bool:
+    """Whether a class of transformers' has a pooled head on the last token, as those of decoders have."""
+    base = getattr(model, model.base_model_prefix)
+    return hasattr(model, "score") and (checkpoint.decoder or left_to_right(checkpoint, base))
 
 
 def _open_published(checkpoint: Checkpoint, head: Head, dtype: torch.dtype) -> Any:
@@ -321,7 +330,7 @@ def save_headed(headed: Headed, source: Checkpoint, folder: Path) -> None:
     with quiet(source, SafetensorError, OSError):
         tokenizer = tokenizer_of(source)
         if type(module) is Published:
-            if source.decoder and module.model.config.pad_token_id is None:
+            if module.last and module.model.config.pad_token_id is None:
                 # Without it transformers' class takes no batch. The harness itself does not need it.
                 module.model.config.pad_token_id = tokenizer.pad_token_id
             module.model.save_pretrained(str(folder))

@@ -21,21 +21,21 @@ from harness.formats.rows import IGNORED
 class Published(nn.Module):
     """A model class of transformers; ``order`` puts its outputs into the head's order.
 
-    A decoder's pooled head reads the last token of a row. The class takes for that the last one that is not the padding
+    A decoder's pooled head reads the ``last`` token of a row. The class takes for that the last one that is not the padding
     token, which may be another one: some tokenizers pad with the token that ends a text, and some have none to pad with.
     So here the mask says where a row ends.
     """
 
-    def __init__(self, model: Any, head: Head, order: tuple[int, ...], *, decoder: bool) -> None:
+    def __init__(self, model: Any, head: Head, order: tuple[int, ...], *, last: bool) -> None:
         super().__init__()
         self.model = model
         self._span, self._choice = head.kind == "span", head.kind == "choice"
-        self._last = decoder and head.kind == "pooled"
+        self.last = last and head.kind == "pooled"
         self._order = list(order)
 
     def forward(self, ids: Tensor, mask: Tensor | None, segments: Tensor | None) -> Tensor:
         inputs = inputs_of(ids, mask, segments)
-        if self._last:
+        if self.last:
             states = self.base(**inputs).last_hidden_state
             return self._ordered(self.model.score(last_token(states, mask)).float())
         if self._choice:  # transformers wants (examples, choices, length); here each row stands for itself

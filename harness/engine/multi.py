@@ -113,10 +113,10 @@ def _module(
         set_language(encoder_of(parent, encoder), config)
         return MeanPooled(encoder_of(parent, encoder)), True
     if not single.has_class(config, head):
-        return Own(parent, encoder, head, reads=single.reads_of(parent), dropout=dropout), False
+        return Own(parent, encoder, head, reads=single.reads_of(parent, encoder), dropout=dropout), False
     model: Any = single.CLASSES[head.kind].from_config(single.labelled(copy.deepcopy(config), head))
     _share(parent, model, encoder)
-    return Published(model, head, tuple(range(head.size)), decoder=parent.decoder), False
+    return Published(model, head, tuple(range(head.size)), last=single.reads_last(parent, model)), False
 
 
 def _masked(parent: Checkpoint, encoder: Any, config: Any) -> tuple[nn.Module, bool]:
@@ -199,7 +199,7 @@ def _open_beside(
         _take_up(module, encoder, carried)
         ordered: nn.Module = module
         if type(module) is Published:
-            ordered = Published(module.model, head, order, decoder=checkpoint.decoder)
+            ordered = Published(module.model, head, order, last=module.last)
         elif type(module) is Own:
             module.reorder(order)
         ordered = ordered.to(DTYPES[dtype]).to(device).eval()

@@ -35,6 +35,15 @@ def tokenizer_of(checkpoint: Checkpoint) -> Any:
     return known.from_pretrained(str(checkpoint.folder), local_files_only=True, trust_remote_code=False)
 
 
+def encoder_alone(config: Any) -> Any:
+    """transformers' class where a folder holds only the encoder of an encoder-decoder; None for any other folder.
+
+    ``AutoModel`` would open such a folder with a decoder whose weights are made up.
+    """
+    names = [name for name in config.architectures or () if name.endswith("EncoderModel")]
+    return getattr(transformers, names[0], None) if names else None
+
+
 def plain_model(checkpoint: Checkpoint, config: Any, dtype: torch.dtype) -> tuple[Any, Any]:
     """The model without a head, and what transformers says of loading it.
 
@@ -43,7 +52,7 @@ def plain_model(checkpoint: Checkpoint, config: Any, dtype: torch.dtype) -> tupl
     """
     head = checkpoint.head
     spans = checkpoint.decoder and head is not None and head.kind == "span" and not (head.own or head.beside)
-    known: Any = AutoModelForQuestionAnswering if spans else AutoModel
+    known: Any = AutoModelForQuestionAnswering if spans else encoder_alone(config) or AutoModel
     # Pickled weights load with weights_only, or not at all; transformers sees to that.
     model, info = known.from_pretrained(
         str(checkpoint.folder),

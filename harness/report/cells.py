@@ -29,9 +29,10 @@ class Cell:
 
     Attributes:
         value: Mean over seeds.
-        stderr: Standard error over items, percent points: the root mean square over seeds.
+        stderr: Standard error over items, percent points: the root mean square over seeds; see :func:`mean` for means.
         by_seed: Value by seed; ``{None: value}`` where nothing was trained. Empty where seeds cannot be matched.
         n: Items per seed; 0 for a mean over languages.
+        items: Digest of the ids of its items, ``""`` for a mean over languages.
         marks: Why the number must not be compared with published ones, without repetition.
         higher_is_better: Direction.
     """
@@ -40,6 +41,7 @@ class Cell:
     stderr: float
     by_seed: Mapping[Seed, float]
     n: int = 0
+    items: str = ""
     marks: tuple[str, ...] = ()
     higher_is_better: bool = True
 
@@ -72,6 +74,7 @@ def over_seeds(records: Sequence[Record]) -> Cell:
         stderr=math.sqrt(math.fsum(record.stderr**2 for record in records) / len(records)),
         by_seed={record.seed: record.value for record in records},
         n=records[0].n,
+        items=_common(record.items for record in records),
         marks=unique(
             [*(mark for record in records for mark in marks_of(record)), *(mixed if trainings > 1 else ())]
         ),
@@ -90,19 +93,27 @@ def over_metrics(cells: Sequence[Cell]) -> Cell:
         stderr=math.fsum(cell.stderr for cell in cells) / len(cells),
         by_seed=_matched(cells),
         n=cells[0].n,
+        items=_common(cell.items for cell in cells),
         marks=unique(mark for cell in cells for mark in cell.marks),
         higher_is_better=cells[0].higher_is_better,
     )
 
 
 def mean(cells: Sequence[Cell]) -> Cell:
-    """The plain mean of independent numbers (languages, tasks), each counting alike.
+    """The plain mean of numbers of languages or tasks, each counting alike.
+
+    What was measured on other items is independent. Languages of a parallel test set have the same items, whose errors
+    do not cancel: of these the item error is the mean of theirs, which is an upper bound.
 
     Where every number that was trained has the same seeds, the mean has a value per seed, and so a deviation.
     """
+    errors: dict[str, float] = {}
+    for number, cell in enumerate(cells):
+        key = cell.items or f"of cell {number} alone"
+        errors[key] = errors.get(key, 0.0) + cell.stderr
     return Cell(
         value=math.fsum(cell.value for cell in cells) / len(cells),
-        stderr=math.sqrt(math.fsum(cell.stderr**2 for cell in cells)) / len(cells),
+        stderr=math.hypot(*errors.values()) / len(cells),
         by_seed=_matched(cells),
         marks=unique(mark for cell in cells for mark in cell.marks),
         higher_is_better=cells[0].higher_is_better,
@@ -110,7 +121,7 @@ def mean(cells: Sequence[Cell]) -> Cell:
 
 
 def difference(one: Cell, other: Cell) -> Cell:
-    """``one - other``, as if their items were independent."""
+    """``one - other``, its error as if their items were independent; where they are the same it is rather smaller."""
     seeds = _matched([one, other])
     return Cell(
         value=one.value - other.value,
@@ -118,6 +129,12 @@ def difference(one: Cell, other: Cell) -> Cell:
         by_seed={seed: _at(one, seed) - _at(other, seed) for seed in seeds},
         marks=unique([*one.marks, *other.marks]),
     )
+
+
+def _common(items: Iterable[str]) -> str:
+    """The digest of all, ``""`` where they differ."""
+    found = set(items)
+    return found.pop() if len(found) == 1 else ""
 
 
 def _matched(cells: Sequence[Cell]) -> dict[Seed, float]:
@@ -150,6 +167,16 @@ def told(marks: Mapping[str, Sequence[str]], of: int) -> tuple[str, ...]:
 
 def _some(names: Sequence[str], of: int) -> str:
     return ", ".join(names) if len(names) <= FEW else f"{len(names)} of {of}"
+
+
+def error_note(groups: Iterable[Sequence[Cell]]) -> str:
+    """What a reader must know of the errors of means over groups of cells; empty where all have items of their own."""
+    shared = any(len({cell.items for cell in cells}) < len(cells) for cells in groups)
+    return (
+        "± of a mean over languages with the same items is an upper bound: their errors go together"
+        if shared
+        else ""
+    )
 
 
 def seed_note(cells: Iterable[Cell]) -> str:

@@ -22,6 +22,7 @@ def render(run: Run, tables: Tables) -> str:
         "",
         f"Status: {run.manifest['status']}. Values are percent, ± one standard error over items.",
         *([f"Values are {tables.seed_note}."] if tables.seed_note else []),
+        *([f"{tables.error_note}."] if tables.error_note else []),
         "",
     ]
     for suite in tables.suites:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from harness.records import Record
-from harness.report.cells import seed_note, told
+from harness.report.cells import error_note, seed_note, told
 from harness.report.suites import SuiteTable, suite_tables
 from harness.report.summary import TaskTable, task_tables
 from harness.report.transfer import Transfer, transfers
@@ -41,6 +41,13 @@ class Tables:
             for mark in entry.average.marks:
                 marks.setdefault(mark, []).append(entry.task)
         return told(marks, len(self.main_transfer))
+
+    @property
+    def error_note(self) -> str:
+        """What a reader must know of the errors of means; empty where no two languages of a table have the same items."""
+        return error_note(
+            [row[table.first] for row in table.rows.values() if table.first in row] for table in self.tasks
+        )
 
     @property
     def seed_note(self) -> str:

@@ -42,6 +42,8 @@ def render(tables: Tables, *, by_language: bool | None = None) -> RenderableType
             parts += [_warning(f"{table.task}: {text}") for text in warnings(table.health)]
     if tables.seed_note:
         parts.append(Text(f"  {tables.seed_note}"))
+    if tables.error_note:
+        parts.append(Text(f"  {tables.error_note}"))
     if not detailed:
         parts.append(Text(f"  {_POINTER}", style="dim"))
     return Group(*parts)

@@ -43,7 +43,7 @@ class Manifest:
                 "run": plan.run,
                 "status": status,
                 "identity": dict(plan.identity),
-                "command": sys.argv[1:] if sys.argv and Path(sys.argv[0]).name.startswith("harness") else [],
+                "command": _command(),
                 "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.started)),
                 "seconds": round(time.time() - self.started, 3),
                 "model": _model_facts(plan, request),
@@ -93,6 +93,13 @@ class Manifest:
         for entry in self.writer.earlier_units(scored):
             entries.setdefault((entry["task"], entry["language"], entry["seed"]), entry)
         return list(entries.values())
+
+
+def _command() -> list[str]:
+    """Arguments of ``harness`` or ``python -m harness``; none where Python called."""
+    program = Path(sys.argv[0]) if sys.argv else Path()
+    ours = program.name.startswith("harness") or program.parts[-2:] == ("harness", "__main__.py")
+    return sys.argv[1:] if ours else []
 
 
 def _phase_facts(phase: Phase) -> Mapping[str, Any]:

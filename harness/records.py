@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,6 +29,8 @@ Number: TypeAlias = tuple[str, str]
 SCHEMA_VERSION = 1
 _TRAINING = ("parent", "task", "split", "data")
 _TEXTS = ("id", "gold", "prediction")
+# The mark at both ends, and the footer's length.
+_LEAST_PARQUET = 12
 
 
 def split_caveat(split: str, own: str) -> str:
@@ -317,6 +320,16 @@ class StoredPredictions:
     parts: Mapping[str, Parts]
 
 
+def holds_predictions(path: Path) -> bool:
+    """Whether a prediction file is there and not cut short: Parquet ends with the length of its footer and a mark."""
+    if not path.is_file() or path.stat().st_size < _LEAST_PARQUET:
+        return False
+    with path.open("rb") as stream:
+        stream.seek(-8, os.SEEK_END)
+        length = int.from_bytes(stream.read(4), "little")
+        return stream.read(4) == b"PAR1" and length + _LEAST_PARQUET <= path.stat().st_size
+
+
 def read_predictions(path: Path) -> StoredPredictions:
     """What :func:`write_predictions` wrote.
 
@@ -337,7 +350,9 @@ def read_predictions(path: Path) -> StoredPredictions:
             metric, _, name = column.partition(".")
             parts.setdefault(metric, {})[name] = np.array(table[column].to_pylist(), dtype=np.float64)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise OutputError(f"{path}: not readable as predictions ({error})") from error
+        raise OutputError(
+            f"{path}: not readable as predictions ({error}); the same 'harness eval' command into that folder makes them again"
+        ) from error
     if len(set(ids)) < len(ids):
         twice = next(identity for identity, count in Counter(ids).items() if count > 1)
         raise OutputError(f"{path}: damaged, the id {twice!r} occurs more than once")

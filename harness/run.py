@@ -21,6 +21,7 @@ from harness.records import (
     Number,
     Place,
     Record,
+    holds_predictions,
     predictions_path,
     read_records,
     write_records,
@@ -69,7 +70,8 @@ def open_run(folder: Path) -> Run:
     """
     path = folder / "run.json"
     if not path.is_file():
-        raise OutputError(f"{folder}: no run.json; not a run folder")
+        told = "no run.json; not a run folder" if folder.is_dir() else "no such folder"
+        raise OutputError(f"{folder}: {told}")
     manifest = _manifest(path)
     failures = {
         (unit["task"], unit["language"], unit["seed"]): unit["error"]
@@ -85,7 +87,7 @@ def _manifest(path: Path) -> dict[str, Any]:
     try:
         manifest: Any = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise OutputError(f"{path}: not readable ({error})") from error
+        raise OutputError(f"{path}: not readable ({error}); evaluate again into another folder") from error
     if not isinstance(manifest, dict):
         raise OutputError(f"{path}: not the manifest of a run; give another folder")
     if manifest.get("schema") != SCHEMA_VERSION:
@@ -172,7 +174,7 @@ class RunWriter:
             )
 
     def done(self, unit: tuple[str, str, int | None], recipe: str, data: str, expected: int) -> list[Record]:
-        """The records of a unit if it is done by this recipe on this data and its predictions are there, else none."""
+        """The records of a unit if it is done by this recipe on this data and its predictions are there and whole, else none."""
         records = [
             record
             for record in self._records.values()
@@ -182,7 +184,7 @@ class RunWriter:
             predictions_path(self.folder, record.task, record.variant, record.seed, record.language)
             for record in records
         }
-        return records if len(records) == expected and all(path.is_file() for path in paths) else []
+        return records if len(records) == expected and all(map(holds_predictions, paths)) else []
 
     def make_way(self, unit: tuple[str, str, int | None], variant: str, recipe: str, data: str) -> None:
         """Withdraw records that another recipe or other data gave, before their predictions are replaced.

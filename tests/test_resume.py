@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -116,13 +117,19 @@ def test_a_second_run_encodes_nothing_and_keeps_every_byte(
 
 
 @pytest.mark.full
+@pytest.mark.parametrize("left", [None, 0, 100, -1])
 def test_what_one_unit_lost_is_all_that_is_computed_again(
-    sample_model: Path, tmp_path: Path, undisturbed: dict[str, bytes]
+    sample_model: Path, tmp_path: Path, undisturbed: dict[str, bytes], left: int | None
 ) -> None:
-    """A prediction file that was deleted comes back, and only its unit is computed."""
+    """A prediction file that was deleted, or cut by a copy that did not end, comes back, and only its unit is computed."""
     finish(sample_model, tmp_path, tmp_path / "run")
     victim = next(iter((tmp_path / "run" / "predictions").rglob("sw.parquet")))
-    victim.unlink()
+    if left is None:
+        victim.unlink()
+    else:
+        victim.write_bytes(victim.read_bytes()[:left])
+    told = json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))
+    assert told["command"][:2] == ["eval", "-m"]
     assert "1 units to compute, 6 done before" in finish(sample_model, tmp_path, tmp_path / "run")
     assert content(tmp_path / "run") == undisturbed
 

@@ -168,7 +168,9 @@ def _json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise OutputError(f"{path}: not readable ({error})") from error
+        raise OutputError(
+            f"{path}: not readable ({error}); run the recipe again into another folder"
+        ) from error
 
 
 def _setting(value: Mapping[str, Any]) -> Setting:

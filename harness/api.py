@@ -32,6 +32,7 @@ from harness.selection import Selected, changes, select
 from harness.sources import DataLocation
 from harness.teaching import Teaching, parse_head_labels, parse_hyper, parse_train_from
 from harness.unused import check_settings
+from harness.wording import listed
 from harness.workplace import compute_of
 
 
@@ -154,8 +155,8 @@ def _check(plan: Plan) -> None:
     """Find out that nothing of a plan can be read, or that a head it relies on is not whole; raises HarnessError."""
     errors = [unit.error for unit in plan.units if unit.error]
     if len(errors) == len(plan.units):
-        more = f" (and {len(errors) - 1} more like it)" if len(errors) > 1 else ""
-        raise DataError(f"{errors[0]}{more}")
+        others = listed([unit.name for unit in plan.units[1:]], "unit")
+        raise DataError(errors[0] + (f" (likewise {others})" if others else ""))
     for unit in plan.units:
         if unit.phase is None and not unit.spaces and not unit.error:
             headed.check_head(unit.checkpoint, unit.task.format.head)

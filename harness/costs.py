@@ -26,6 +26,7 @@ from harness.stages import PROTOCOL, Stage
 from harness.subsets import subset_size
 from harness.teaching import TrainFrom, changes_of, hyper_value, parse_hyper, parse_train_from
 from harness.translated import has_translation
+from harness.wording import counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,8 +61,8 @@ class Cost:
     def lines(self) -> list[str]:
         """For people."""
         found = [
-            f"{self.stages} intermediate trainings: {self.stage_steps:,} steps, {_many(self.stage_tokens)} tokens at most",
-            f"{self.tunings} fine-tunings of targets: {self.tuning_steps:,} steps, {_many(self.tuning_tokens)} tokens at most",
+            f"{counted(self.stages, 'intermediate training')}: {counted(self.stage_steps, 'step')}, {_many(self.stage_tokens)} tokens at most",
+            f"{counted(self.tunings, 'fine-tuning')} of targets: {counted(self.tuning_steps, 'step')}, {_many(self.tuning_tokens)} tokens at most",
             f"{self.items:,} items to predict",
         ]
         if self.published:

@@ -12,7 +12,7 @@ from typing import Any
 
 from harness.checkpoints import Checkpoint, check_length
 from harness.curriculum import Course, Phase, Taught
-from harness.errors import SpecError, UsageError
+from harness.errors import SpecError, UnknownNameError, UsageError
 from harness.formats.base import HeadFormat
 from harness.learned import Learned, learned_before, learned_from
 from harness.registry import Catalog
@@ -108,7 +108,12 @@ class PhasePlanner:
         return self._sets.counted(chosen)
 
     def _task(self, task: TaskSpec, name: str) -> TaskSpec:
-        other = self.catalog.task(name) if name != task.name else task
+        try:
+            other = self.catalog.task(name) if name != task.name else task
+        except UnknownNameError as error:
+            if any(wanted.task == name for wanted in self.teaching.sets.values()):
+                raise
+            raise SpecError(f"training of task '{task.name}': {error}") from error
         if other.format.head != task.format.head:
             raise SpecError(
                 f"task '{task.name}' cannot learn from task '{name}': their heads differ "

@@ -26,6 +26,7 @@ from harness.records import (
     read_records,
     write_records,
 )
+from harness.wording import counted
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -48,8 +49,9 @@ class Run:
     """
 
     folder: Path
-    manifest: Mapping[str, Any]
-    records: Sequence[Record]
+    # They would fill a notebook's screen.
+    manifest: Mapping[str, Any] = field(repr=False)
+    records: Sequence[Record] = field(repr=False)
     failures: Mapping[tuple[str, str, int | None], str] = field(default_factory=dict)
 
     @property
@@ -266,6 +268,6 @@ def verdict(run: Run) -> tuple[int, str]:
         names = ", ".join(f"{task}/{language}" for task, language, _ in run.failures)
         return (
             3,
-            f"{len(run.failures)} of {len(run.manifest['units'])} units failed ({names}); {done} are done and written",
+            f"{len(run.failures)} of {counted(len(run.manifest['units']), 'unit')} failed ({names}); {done} done and written",
         )
-    return 0, f"{done} units done"
+    return 0, f"{counted(done, 'unit')} done"

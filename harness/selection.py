@@ -56,6 +56,8 @@ def select(
     """
     chosen = _scored(catalog, names)
     codes = _split(wanted)
+    if wanted and not codes:
+        raise NothingSelectedError("--languages names no language; leave it out for all of them")
     if location.kind == "sample" and not codes:
         codes = ["available"]
     by_split = _splits(catalog, chosen, splits)

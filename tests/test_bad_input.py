@@ -395,7 +395,7 @@ def test_one_language_that_cannot_be_read_leaves_the_others(cli: Cli, tmp_path: 
     run = tmp_path / "run"
     said = cli("eval", "-m", "sample", "-t", "tatoeba", "-l", "available", "--data", folder, "-o", run)
     assert_failed_units(said, ["tatoeba/de", "has 2 lines"])
-    assert "1 of 2 units failed (tatoeba/de); 1 are done and written" in said.complaint
+    assert "1 of 2 units failed (tatoeba/de); 1 done and written" in said.complaint
     assert set(scored(run)) == {("tatoeba", "es")}
     assert "has 2 lines" in (run / "report.md").read_text(encoding="utf-8")
     stopped = cli(
@@ -639,7 +639,7 @@ def test_a_plugin_that_raises_in_the_middle_costs_only_its_own_unit(
     assert_failed_units(
         said, ["fragile/es", "plugin fragile_plugin", "RuntimeError", "cannot count to three"]
     )
-    assert "1 of 6 units failed (fragile/es); 5 are done and written" in said.complaint
+    assert "1 of 6 units failed (fragile/es); 5 done and written" in said.complaint
     before = scored(run)
     assert set(before) == {
         ("fragile", "de"),
@@ -652,7 +652,7 @@ def test_a_plugin_that_raises_in_the_middle_costs_only_its_own_unit(
     (tmp_path / "mended").touch()
     said = cli(*command, "-o", run)
     assert said.code == 0, said.err
-    assert "1 units to compute, 5 done before" in said.err
+    assert "1 unit to compute, 5 done before" in said.err
     after = scored(run)
     assert after.pop(("fragile", "es"))
     assert after == before

@@ -291,7 +291,7 @@ def test_a_unit_that_fails_leaves_the_cell_partial_and_is_tried_again(
     _, single, _ = cells(tmp_path / "experiment", recipe, conditions)
     ended = carry_out(single, Told())
     assert (ended.status, ended.stops) == ("partial", False)
-    assert ended.error == "1 of 4 units failed (fragile/es); 3 are done and written"
+    assert ended.error == "1 of 4 units failed (fragile/es); 3 done and written"
     (tmp_path / "mended").touch()
     told = Told()
     assert carry_out(single, told).status == "done"

@@ -208,7 +208,7 @@ def test_a_unit_whose_predictions_are_gone_is_computed_again(cli: Cli, tmp_path:
     path = next((run / "predictions").rglob("sw.parquet"))
     path.unlink()
     said = cli(*EVAL, "-t", "tatoeba", "-l", "de,sw", "-o", run)
-    assert "1 units to compute, 1 done before" in said.err
+    assert "1 unit to compute, 1 done before" in said.err
     assert path.is_file()
     assert (run / "records.jsonl").read_bytes() == before
 

@@ -161,7 +161,7 @@ def test_the_sample_is_counted_itself(catalog: Catalog) -> None:
 
 def test_it_is_told_to_people_and_to_programs(catalog: Catalog) -> None:
     found = cost_of(recipe(stage("mnli")), catalog, HUB)
-    assert found.lines()[0] == "1 intermediate trainings: 39,271 steps, 100.5 million tokens at most"
+    assert found.lines()[0] == "1 intermediate training: 39,271 steps, 100.5 million tokens at most"
     assert found.lines()[-1] == "from published sizes of the whole sets"
     told = found.as_json()
     assert json.loads(json.dumps(told))["stage_steps"] == 39_271

@@ -301,7 +301,7 @@ def test_predictions_that_are_gone_are_made_again_without_training(cli: Cli, tmp
     (path,) = (run / "predictions").rglob("ar.parquet")
     path.unlink()
     said = cli(*arguments)
-    assert "1 units to compute, 1 done before" in said.err
+    assert "1 unit to compute, 1 done before" in said.err
     assert "fine-tuning" not in said.err
     assert predictions(run, "udpos") == made
     assert (run / "records.jsonl").read_bytes() == before
@@ -337,7 +337,7 @@ def test_another_hyper_parameter_adds_records_of_another_variant(cli: Cli, tmp_p
     assert cli(*EVAL, "-t", "udpos", "-l", "en", "-o", run).code == 0
     first = records(run)
     said = cli(*EVAL, "-t", "udpos", "-l", "en", "-o", run, "--hyper", "udpos.clip=0.5")
-    assert "1 units to compute, 0 done before" in said.err
+    assert "1 unit to compute, 0 done before" in said.err
     # What was asked for last counts; nothing else of the first ones is changed.
     assert [record for record in records(run) if record["variant"] == VARIANT] == [
         {**record, "main": False} for record in first
@@ -394,7 +394,7 @@ def test_a_seed_that_is_computed_again_leaves_the_file_as_it_was(cli: Cli, tmp_p
     (path,) = (run / "predictions").rglob("seed-0/ar.parquet")
     path.unlink()
     said = cli(*arguments)
-    assert "1 units to compute, 5 done before" in said.err
+    assert "1 unit to compute, 5 done before" in said.err
     assert (run / "records.jsonl").read_bytes() == before
     assert cli(*arguments[:-1], "2,0,1", "--overwrite", "always").code == 0
     assert (run / "records.jsonl").read_bytes() == before
@@ -405,7 +405,7 @@ def test_a_seed_is_added_to_a_run_without_computing_the_others(cli: Cli, tmp_pat
     assert cli(*EVAL, "-t", "udpos", "-l", "ar", "-o", run, "--seeds", "1").code == 0
     first = records(run)
     said = cli(*EVAL, "-t", "udpos", "-l", "ar", "-o", run, "--seeds", "0,1")
-    assert "1 units to compute, 1 done before" in said.err
+    assert "1 unit to compute, 1 done before" in said.err
     assert records(run, seed=1) == first
     assert len(records(run, seed=0)) == len(first)
 
@@ -452,7 +452,7 @@ def test_after_a_failure_of_one_unit_the_same_command_computes_that_unit_alone(
     (tmp_path / "mended").touch()
     said = cli(*arguments)
     assert said.code == 0, said.err
-    assert "1 units to compute, 3 done before" in said.err
+    assert "1 unit to compute, 3 done before" in said.err
     assert "fine-tuning" not in said.err
     after = records(run)
     assert [record for record in after if (record["task"], record["language"]) != ("fragile", "ar")] == before

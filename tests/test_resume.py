@@ -130,7 +130,7 @@ def test_what_one_unit_lost_is_all_that_is_computed_again(
         victim.write_bytes(victim.read_bytes()[:left])
     told = json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))
     assert told["command"][:2] == ["eval", "-m"]
-    assert "1 units to compute, 6 done before" in finish(sample_model, tmp_path, tmp_path / "run")
+    assert "1 unit to compute, 6 done before" in finish(sample_model, tmp_path, tmp_path / "run")
     assert content(tmp_path / "run") == undisturbed
 
 

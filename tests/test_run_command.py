@@ -158,7 +158,7 @@ def test_a_failed_cell_is_reported_the_others_go_on_and_the_same_command_tries_i
         ("gone", "failed"),
         ("gone", "failed"),
     ]
-    assert told["cells"][0]["error"] == "1 of 2 units failed (fragile/de); 1 are done and written"
+    assert told["cells"][0]["error"] == "1 of 2 units failed (fragile/de); 1 done and written"
     assert "nobody/gone" in told["cells"][2]["error"]
     assert Path(told["report"]).is_file()
     assert "fragile/de failed: fragile/de: plugin fragile_plugin" in said.err

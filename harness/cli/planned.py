@@ -12,6 +12,7 @@ from harness.home import home
 from harness.plan import Space, Unit
 from harness.request import Prepared
 from harness.tuning import folder_of
+from harness.wording import counted
 
 
 def show_plan(prepared: Prepared, *, as_json: bool) -> None:
@@ -37,7 +38,9 @@ def show_plan(prepared: Prepared, *, as_json: bool) -> None:
     for model in plan.checkpoints:
         for space in plan.spaces(model):
             click.echo(f"vectors {_told(space, model.depth)}")
-    click.echo(f"in all  {len(plan.units)} units, {plan.distinct} distinct texts to encode unless stored")
+    click.echo(
+        f"in all  {counted(len(plan.units), 'unit')}, {plan.distinct} distinct texts to encode unless stored"
+    )
 
 
 def _unit_line(unit: Unit) -> str:

@@ -23,6 +23,7 @@ from harness.curriculum import Phase
 from harness.plan import Plan, Unit
 from harness.progress import Listener, Silent
 from harness.records import Record
+from harness.wording import counted
 
 if TYPE_CHECKING:
     from harness.engine.session import Compute
@@ -72,7 +73,7 @@ class Lines:
     def planned(self, plan: Plan, pending: int) -> None:
         """See :class:`harness.progress.Listener`."""
         kept = len(plan.units) - pending - sum(bool(unit.error) for unit in plan.units)
-        click.echo(f"harness: {pending} units to compute, {kept} done before", err=True)
+        click.echo(f"harness: {counted(pending, 'unit')} to compute, {kept} done before", err=True)
 
     def encoding(self, unit: Unit, texts: int) -> None:
         """See :class:`harness.progress.Listener`."""
@@ -176,7 +177,8 @@ def _verb(phase: Phase) -> str:
 
 def _learned(phase: Phase) -> str:
     examples = sum(course.learn.examples for course in phase.courses)
-    return f"{phase.name} ({phase.learn.language}, {examples} examples, seed {phase.seed})"
+    languages = ",".join(dict.fromkeys(code for course in phase.courses for code in course.learn.languages))
+    return f"{phase.name} ({languages}, {examples} examples, seed {phase.seed})"
 
 
 def _score(records: Sequence[Record]) -> str:

@@ -72,7 +72,7 @@ def describe(task: TaskSpec, catalog: Catalog) -> dict[str, Any]:
         "sizes": {split: dict(sizes) for split, sizes in task.sizes.items()},
         "metrics": [_metric(use.metric, use.view, catalog) for use in task.metrics],
         "protocols": {name: f"{value}" for name, value in task.protocols.items()},
-        "training": {name: _training(training) for name, training in task.training.items()},
+        "training": {name: _training(training, catalog) for name, training in task.training.items()},
         "sources": [_source(source, task) for source in task.sources],
         "licence": task.licence,
         "homepage": task.homepage,
@@ -89,11 +89,12 @@ def _metric(name: str, view: str, catalog: Catalog) -> dict[str, Any]:
     return {"metric": name, "view": view, "signature": metric.signature, "better": better, "doc": metric.doc}
 
 
-def _training(training: Training) -> dict[str, Any]:
+def _training(training: Training, catalog: Catalog) -> dict[str, Any]:
     schedule = asdict(training.schedule)
     chosen = "last checkpoint" if training.select is None else "best on " + "/".join(training.select)
     return {
-        "learned": f"{training.task}/{training.split} ({training.language})",
+        "learned": f"{training.task}/{training.split} ({training.language})"
+        + ("" if training.task in catalog.tasks else ": no loaded plugin brings this task"),
         "chosen": chosen,
         **{name: value for name, value in schedule.items() if value not in (None, ()) and name != "ours"},
         "ours": list(schedule["ours"]),

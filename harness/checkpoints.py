@@ -71,7 +71,10 @@ class Checkpoint:
 
     @property
     def key(self) -> str:
-        """What tells it from models that may give other numbers: digest of weights and tokenizer."""
+        """What tells it from models with other vectors: digest of weights, its own head's too, and tokenizer.
+
+        Heads beside it are not in it; see :func:`for_task`.
+        """
         return digests.of_value([self.weights, self.tokenizer], 32)
 
     @property

@@ -157,7 +157,8 @@ def _scored(
 
     def value() -> float:
         reader = task_format.reader(examples, rows)
-        predictor.run([Asked(rows=rows, reader=reader, language=taught.languages[0])])
+        ids = [example.id for example in examples]
+        predictor.run([Asked(rows=rows, reader=reader, language=taught.languages[0], ids=ids)])
 
         def read() -> float:
             found = next(entry for entry in reader.predictions() if entry.view == main.view)

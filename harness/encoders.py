@@ -98,11 +98,6 @@ class EncoderAdapter:
         if self.version < 1:
             raise SpecError(f"encoder '{self.name}': version {self.version} must be at least 1")
 
-    @property
-    def reads_language(self) -> bool:
-        """Whether a row's result depends on its language."""
-        return self.languages is not None
-
 
 def stored_as(languages: Languages | None, language: str, text: str) -> str:
     """What the vector of a text is found by: the text, with the part that reads it where the model has several.

@@ -69,9 +69,17 @@ class DataError(HarnessError):
         advice: What to do to evaluate something else instead, at the message's end; no help where data is to be learned.
     """
 
+    # An error of another process comes as its message alone.
+    advice: str = ""
+
     def __init__(self, told: str, *, advice: str = "") -> None:
         super().__init__(f"{told}; {advice}" if advice else told)
-        self.told, self.advice = told, advice
+        self.advice = advice
+
+    @property
+    def told(self) -> str:
+        """What is wrong, without the advice."""
+        return str(self).removesuffix(f"; {self.advice}") if self.advice else str(self)
 
     def within(self, place: str) -> DataError:
         """The same, after the place in which it was found."""

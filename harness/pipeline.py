@@ -143,7 +143,7 @@ class Road:
         variant = unit.variant(answer.space, view)
         path = predictions_path(self.writer.folder, unit.task.name, variant, unit.seed, unit.language)
         metrics = [use.metric for use in unit.task.metrics if use.view == view]
-        # The English sentences of every pair are numbered alike, and are others.
+        # English sentences have the same ids in every language pair, but are different sentences.
         pool = "" if answer.space is None else unit.language
         return ViewWriter(path, {name: self.catalog.metric(name) for name in metrics}, pool)
 

@@ -1,4 +1,7 @@
-"""What a run will do, as values: spaces, units, the plan. Knows no file and imports no torch; what is trained for it, :mod:`harness.curriculum` says."""
+"""What a run will do, as values: spaces, units, the plan. Knows no file and imports no torch.
+
+What is trained for it is :mod:`harness.curriculum`'s.
+"""
 
 from __future__ import annotations
 

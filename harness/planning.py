@@ -101,17 +101,22 @@ def make_plan(
 
 
 def _identity(models: Mapping[str, Checkpoint]) -> dict[str, Any]:
-    """What the run's identity says of its models and of heads beside them: digests, one per task where models differ."""
-    heads = {task: model.heads[task].digest for task, model in sorted(models.items()) if task in model.heads}
-    beside = {"heads": heads} if heads else {}
-    if len({model.key for model in models.values()}) == 1:
-        first = next(iter(models.values()))
-        return {"model": first.weights, "tokenizer": first.tokenizer, **beside}
-    return {
-        "model": {task: model.weights for task, model in sorted(models.items())},
-        "tokenizer": {task: model.tokenizer for task, model in sorted(models.items())},
-        **beside,
-    }
+    """What the run's identity says of its models: digests, one per task where models differ.
+
+    Of heads beside an encoder all are named, those of tasks that are not selected too, so that more tasks may follow in the
+    same folder.
+    """
+    told = {task: _model_identity(model) for task, model in sorted(models.items())}
+    first, *others = told.values()
+    if all(other == first for other in others):
+        return first
+    names = dict.fromkeys(name for one in told.values() for name in one)
+    return {name: {task: one.get(name) for task, one in told.items()} for name in names}
+
+
+def _model_identity(model: Checkpoint) -> dict[str, Any]:
+    heads = {task: head.digest for task, head in sorted(model.heads.items())}
+    return {"model": model.weights, "tokenizer": model.tokenizer, **({"heads": heads} if heads else {})}
 
 
 def _units(

@@ -351,7 +351,7 @@ def read_predictions(path: Path) -> StoredPredictions:
             parts.setdefault(metric, {})[name] = np.array(table[column].to_pylist(), dtype=np.float64)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise OutputError(
-            f"{path}: not readable as predictions ({error}); the same 'harness eval' command into that folder makes them again"
+            f"{path}: not readable as predictions ({error}); remove it and evaluate again"
         ) from error
     if len(set(ids)) < len(ids):
         twice = next(identity for identity, count in Counter(ids).items() if count > 1)

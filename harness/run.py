@@ -167,10 +167,9 @@ class RunWriter:
             return
         before = self._before = _manifest(self.folder / "run.json")
         if before["run"] != self.run:
-            changed = [key for key, value in identity.items() if before["identity"].get(key) != value]
-            told = "; ".join(
-                f"{key} was {before['identity'].get(key)!r}, is {identity[key]!r}" for key in changed
-            )
+            was = before["identity"]
+            changed = [key for key in {**was, **identity} if was.get(key) != identity.get(key)]
+            told = "; ".join(f"{key} was {was.get(key)!r}, is {identity.get(key)!r}" for key in changed)
             raise OutputError(
                 f"{self.folder} belongs to another experiment ({told}); choose another --output"
             )

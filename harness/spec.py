@@ -291,7 +291,7 @@ class TaskSpec:
         return self.protocols[self.protocol(protocol)]
 
     def trained_under(self, protocol: str | None) -> Training | None:
-        """How the head of a target is trained, likewise; None where there is no head."""
+        """How the head of a target is trained under a protocol, or under its first; None where there is no head."""
         return self.training.get(self.protocol(protocol)) or next(iter(self.training.values()), None)
 
     def learned_under(self, protocol: str | None) -> Training | None:

@@ -187,5 +187,5 @@ class TaughtSets:
 
 
 def read_taught(taught: Taught, location: DataLocation) -> Sequence[Example]:
-    """The examples of a :class:`harness.plan.Taught`; raises DataError."""
+    """The examples of a :class:`harness.curriculum.Taught`; raises DataError."""
     return TaughtSets(location=location).examples(taught)

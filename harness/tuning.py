@@ -189,10 +189,8 @@ def _train(
     except ModelError as error:
         raise ModelError(f"training {phase.parent.name} on {phase.name}: {error}") from error
     except OSError as error:
-        raise ModelError(
-            f"training {phase.parent.name} on {phase.name}: {error.filename or folder} cannot be read "
-            f"({error.strerror or error})"
-        ) from error
+        why = f"{error.filename} cannot be read ({error.strerror})" if error.filename else str(error)
+        raise ModelError(f"training {phase.parent.name} on {phase.name}: {why}") from error
     if low_rank is not None:
         low_rank.merge()
     told = Told(

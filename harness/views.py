@@ -42,7 +42,7 @@ class ViewWriter:
     Args:
         path: Of the prediction file.
         metrics: By name.
-        pool: Among what answers are looked for, by name; of another pool an item of the same id is another one.
+        pool: Among what answers are looked for, by name; the same id in another pool is another item.
     """
 
     def __init__(self, path: Path, metrics: Mapping[str, Metric], pool: str = "") -> None:

@@ -76,10 +76,14 @@ def test_a_model_that_cannot_be_opened_costs_its_own_tasks_alone(
 def test_a_head_beside_an_encoder_that_changed_is_another_model(cli: Cli, tmp_path: Path) -> None:
     folder = tmp_path / "trained"
     fast = ("--hyper=max_steps=2", "--hyper=select=last")
-    made = cli("train", "-m", "sample", "-t", "mnli", "--data", "sample", *fast, "-o", folder)
+    made = cli("train", "-m", "sample", "-t", "mnli,copa", "--data", "sample", *fast, "-o", folder)
     assert made.code == 0, made.err
-    ask = ("eval", "-m", folder, "--data", "sample", "-t", "mnli", "-l", "en", "-o", tmp_path / "run")
-    assert cli(*ask).code == 0
-    (path,) = (folder / "heads").rglob("*.safetensors")
+    ask = ("eval", "-m", folder, "--data", "sample", "-l", "en", "-o", tmp_path / "run")
+    assert cli(*ask, "-t", "mnli").code == 0
+    # Another selection is no other model.
+    more = cli(*ask, "-t", "mnli,copa")
+    assert more.code == 0, more.err
+    assert "1 unit to compute, 1 done before" in more.err
+    path = next((folder / "heads").rglob("*.safetensors"))
     save_file({name: value + 1 for name, value in load_file(path).items()}, path, metadata={"format": "pt"})
-    assert_one_line(cli(*ask), [str(tmp_path / "run"), "another"])
+    assert_one_line(cli(*ask, "-t", "mnli"), [str(tmp_path / "run"), "another", "heads was"])

@@ -26,7 +26,7 @@ from transformers import (
 from harness.checkpoints import Checkpoint
 from harness.engine import proving
 from harness.engine.adapting import RowReader, left_to_right, prepare, row_reader
-from harness.engine.headmodules import Own, Published
+from harness.engine.headmodules import Own, Published, scorer_of
 from harness.engine.load import DTYPES
 from harness.engine.opening import (
     all_there,
@@ -277,8 +277,9 @@ def reads_of(checkpoint: Checkpoint, encoder: Any) -> str:
 
 def reads_last(checkpoint: Checkpoint, model: Any) -> bool:
     """Whether a class of transformers' has a pooled head on the last token, as those of decoders have."""
-    base = getattr(model, model.base_model_prefix)
-    return hasattr(model, "score") and (checkpoint.decoder or left_to_right(checkpoint, base))
+    if scorer_of(model) is None:
+        return False
+    return checkpoint.decoder or left_to_right(checkpoint, getattr(model, model.base_model_prefix))
 
 
 def _open_published(checkpoint: Checkpoint, head: Head, dtype: torch.dtype) -> Any:

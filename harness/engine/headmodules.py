@@ -37,7 +37,9 @@ class Published(nn.Module):
         inputs = inputs_of(ids, mask, segments)
         if self.last:
             states = self.base(**inputs).last_hidden_state
-            return self._ordered(self.model.score(last_token(states, mask)).float())
+            scorer = scorer_of(self.model)
+            assert scorer is not None
+            return self._ordered(scorer(last_token(states, mask)).float())
         if self._choice:  # transformers wants (examples, choices, length); here each row stands for itself
             inputs = {name: value[:, None] for name, value in inputs.items()}
         output = self.model(**inputs)
@@ -52,6 +54,12 @@ class Published(nn.Module):
 
     def _ordered(self, scores: Tensor) -> Tensor:
         return scores if self._order == sorted(self._order) else scores[..., self._order]
+
+
+def scorer_of(model: Any) -> nn.Module | None:
+    """The linear layer with which a decoder's class scores a state, None for a class that is made in another way."""
+    layers = (getattr(model, name, None) for name in ("score", "classifier"))
+    return next((layer for layer in layers if isinstance(layer, nn.Linear)), None)
 
 
 class Own(nn.Module):

@@ -202,6 +202,8 @@ def _open_beside(
             ordered = Published(module.model, head, order, last=module.last)
         elif type(module) is Own:
             module.reorder(order)
+            assert carried.beside is not None
+            module.reads = _reads(carried.beside) or module.reads
         ordered = ordered.to(DTYPES[dtype]).to(device).eval()
         return single.with_packer(single.headed_of(checkpoint, head, ordered, device, DTYPES[dtype]))
 
@@ -242,9 +244,19 @@ def _save_head(heads: Heads, head: Head, tasks: list[str], source: Checkpoint, t
         own = _tensors(module, heads.encoder)
         state = {name: value.cpu().contiguous() for name, value in own.items()}
     save_file(state, target / HEAD_WEIGHTS, metadata={"format": "pt"})
-    told = {"kind": head.kind, "labels": list(head.labels), "tasks": tasks}
+    told: dict[str, Any] = {"kind": head.kind, "labels": list(head.labels), "tasks": tasks}
+    reads = module.reads if type(module) is Own else _reads(source.folder / HEADS / target.name)
+    if reads is not None:
+        told["reads"] = reads
     text = json.dumps(told, ensure_ascii=False, indent=1) + "\n"
     (target / HEAD_FACTS).write_text(text, encoding="utf-8")
+
+
+def _reads(folder: Path) -> str | None:
+    """What a stored head of the harness's own reads of a row, None where it does not say so."""
+    path = folder / HEAD_FACTS
+    told: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return told.get("reads")
 
 
 def _put_back_dropout(source: Checkpoint, folder: Path) -> None:

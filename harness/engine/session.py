@@ -106,11 +106,18 @@ class Session:
     spaces: Sequence[Space]
     compute: Compute
     _embedders: dict[int, Embedder] = field(default_factory=dict)
+    _failure: Exception | None = None
 
     @cached_property
     def encoder(self) -> Encoder:
-        """The model, opened on first use; raises ModelError."""
-        return load.load_encoder(self.checkpoint, device=self.compute.device, dtype=self.compute.dtype)
+        """The model, opened on first use, once whether that succeeds or not; raises ModelError."""
+        if self._failure is not None:
+            raise self._failure
+        try:
+            return load.load_encoder(self.checkpoint, device=self.compute.device, dtype=self.compute.dtype)
+        except Exception as error:
+            self._failure = error
+            raise
 
     def open(self) -> None:
         """Open the model now; raises ModelError."""

@@ -162,7 +162,7 @@ class Retrieval(VectorFormat):
     """
 
     name: ClassVar[str] = "retrieval"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     searches: tuple[Search, ...]
     centred: bool = False

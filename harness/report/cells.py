@@ -103,7 +103,8 @@ def mean(cells: Sequence[Cell]) -> Cell:
     """The plain mean of numbers of languages or tasks, each counting alike.
 
     What was measured on other items is independent. Languages of a parallel test set have the same items, whose errors
-    do not cancel: of these the item error is the mean of theirs, which is an upper bound.
+    do not cancel: of these the item error is the mean of theirs, which is an upper bound. Languages that share a part of
+    their items (MLQA's) count as independent, so that the error of their mean is rather too small.
 
     Where every number that was trained has the same seeds, the mean has a value per seed, and so a deviation.
     """
@@ -171,7 +172,8 @@ def _some(names: Sequence[str], of: int) -> str:
 
 def error_note(groups: Iterable[Sequence[Cell]]) -> str:
     """What a reader must know of the errors of means over groups of cells; empty where all have items of their own."""
-    shared = any(len({cell.items for cell in cells}) < len(cells) for cells in groups)
+    known = ([cell.items for cell in cells if cell.items] for cells in groups)
+    shared = any(len(set(items)) < len(items) for items in known)
     return (
         "± of a mean over languages with the same items is an upper bound: their errors go together"
         if shared

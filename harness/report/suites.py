@@ -7,7 +7,7 @@ say why, and its title never is the suite's name alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.report.cells import Cell, mean, told
@@ -209,10 +209,3 @@ def brief_line(table: SuiteTable) -> str:
 def _brief(score: TaskScore) -> str:
     value = "" if score.score is None else f"{score.score.value:.1f}"
     return f"{score.task} {value}" + (f" ({'; '.join(score.reasons)})" if score.reasons else "")
-
-
-def all_cells(tables: Iterable[SuiteTable]) -> Iterable[Cell]:
-    """Every number of some suites."""
-    for table in tables:
-        totals = (*(score.score for score in table.scores), table.overall.score)
-        yield from (cell for cell in totals if cell is not None)

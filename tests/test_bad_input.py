@@ -531,7 +531,7 @@ def test_an_option_of_heads_is_refused_where_only_vectors_are_compared(
         option,
         value,
     )
-    words = f"{option} goes with tasks that have a head only; bucc2018, tatoeba only compare vectors"
+    words = f"{option} goes with tasks that have a head only; vectors are compared for bucc2018, tatoeba"
     assert_one_line(said, [words, f"leave {option} out"])
     assert not (tmp_path / "run").exists()
 

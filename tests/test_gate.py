@@ -719,7 +719,7 @@ def test_json_is_there_when_there_is_no_baseline(told: Cli, three: tuple[Path, P
     code, out, _ = told(three[1], "--baseline", tmp_path / "none", "--json")
     value = json.loads(out)
     assert (code, value["exit_code"], value["verdict"], value["cells"]) == (4, 4, "undecided", [])
-    assert "no run.json" in value["sentence"]
+    assert "no such folder" in value["sentence"]
 
 
 @pytest.mark.parametrize(
@@ -749,7 +749,7 @@ def test_without_a_baseline_or_a_run_there_is_nothing_to_compare(
     assert told(three[1])[0] == 2
     code, out, err = told(tmp_path / "none", "--baseline", three[0])
     assert (code, out) == (2, "")
-    assert "not a run folder" in err
+    assert f"{tmp_path / 'none'}: no such folder" in err
 
 
 def test_the_job_summary_gets_the_table(

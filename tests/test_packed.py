@@ -167,12 +167,11 @@ def opened(folder: Path, head: Head) -> Headed:
 def test_scores_of_packed_rows_are_those_of_single_rows(
     folders: dict[str, Path], family: str, kind: str
 ) -> None:
-    """Under every head, padded where transformers' own class for sequences cannot be handed one state of each.
-
-    Qwen3's looks for padding among the ids; EuroBERT's scores every token before it takes the mean.
+    """Under every head, padded where transformers' own class for sequences cannot be handed one state of each: EuroBERT's
+    scores every token before it takes the mean.
     """
     headed = opened(folders[family], HEADS[kind])
-    assert (headed.packer is None) == (kind == "pooled" and family in ("qwen3", "eurobert"))
+    assert (headed.packer is None) == (kind == "pooled" and family == "eurobert")
     ids, starts = drawn(LENGTHS)
     found = scored(headed, rows_of(ids, starts))
     for row, (begin, end) in enumerate(itertools.pairwise(starts)):

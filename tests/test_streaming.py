@@ -77,16 +77,16 @@ def test_a_block_that_fails_leaves_no_file_and_the_other_units_go_on(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     in_blocks(monkeypatch, 3)
-    ran = Predictor.run
+    answer = Predictor.answer
     calls = []
 
-    def run(self: Predictor, *arguments: Any) -> None:
+    def answered(self: Predictor, *arguments: Any) -> Any:
         calls.append(self)
         if len(calls) == 3:
             raise RuntimeError("the third block is too much")
-        ran(self, *arguments)
+        return answer(self, *arguments)
 
-    monkeypatch.setattr(Predictor, "run", run)
+    monkeypatch.setattr(Predictor, "answer", answered)
     said = cli(*EVAL, "-t", "xnli", "-l", "de,en", "-o", tmp_path / "run")
     assert said.code == 3
     assert (

@@ -93,6 +93,7 @@ def test_everything_comes_back_bit_for_bit(
 ) -> None:
     """Steps after a reload, with their random numbers, are the steps that would have followed."""
     module, optimizer = work
+    trainstate.save_best(tmp_path, module, PROGRESS["best_step"])
     trainstate.save_state(tmp_path, module, optimizer, Progress(**PROGRESS))
     learn(module, optimizer, 3)
     torch.manual_seed(99)

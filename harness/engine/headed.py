@@ -33,6 +33,7 @@ from harness.engine.opening import (
     check_vocabulary,
     config_of,
     encoder_alone,
+    opened_as,
     plain_model,
     quiet,
     set_language,
@@ -290,17 +291,7 @@ def _open_published(checkpoint: Checkpoint, head: Head, dtype: torch.dtype) -> A
         )
     if head.kind == "span" and config.num_labels != 2:
         config.num_labels = 2
-    loaded: Any = CLASSES[head.kind].from_pretrained(
-        str(checkpoint.folder),
-        config=config,
-        dtype=dtype,
-        local_files_only=True,
-        output_loading_info=True,
-        # What does not fit is told below, by name.
-        ignore_mismatched_sizes=True,
-        trust_remote_code=False,
-    )
-    model, info = loaded
+    model, info = opened_as(CLASSES[head.kind], checkpoint, config, dtype)
     all_there(checkpoint, list(info["missing_keys"]), info, "model and its head")
     set_language(getattr(model, model.base_model_prefix), config)
     return model

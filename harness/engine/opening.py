@@ -53,8 +53,16 @@ def plain_model(checkpoint: Checkpoint, config: Any, dtype: torch.dtype) -> tupl
     head = checkpoint.head
     spans = checkpoint.decoder and head is not None and head.kind == "span" and not (head.own or head.beside)
     known: Any = AutoModelForQuestionAnswering if spans else encoder_alone(config) or AutoModel
-    # Pickled weights load with weights_only, or not at all; transformers sees to that.
-    model, info = known.from_pretrained(
+    model, info = opened_as(known, checkpoint, config, dtype)
+    return (getattr(model, model.base_model_prefix) if spans else model), info
+
+
+def opened_as(known: Any, checkpoint: Checkpoint, config: Any, dtype: torch.dtype) -> tuple[Any, Any]:
+    """The folder as a class of transformers opens it, and what transformers says of loading it.
+
+    Pickled weights load with weights_only, or not at all; transformers sees to that.
+    """
+    opened: tuple[Any, Any] = known.from_pretrained(
         str(checkpoint.folder),
         config=config,
         dtype=dtype,
@@ -64,7 +72,7 @@ def plain_model(checkpoint: Checkpoint, config: Any, dtype: torch.dtype) -> tupl
         ignore_mismatched_sizes=True,
         trust_remote_code=False,
     )
-    return (getattr(model, model.base_model_prefix) if spans else model), info
+    return opened
 
 
 def all_there(checkpoint: Checkpoint, missing: list[str], info: Any, what: str) -> None:

@@ -2,6 +2,9 @@
 
     python benchmarks/startup.py [--rounds 5] [--records 1000]
 
+Each command also stands against an interpreter that imports the libraries it is built on and nothing of the harness: what no
+change of the harness could do without.
+
 ``report``, ``gate`` and ``score`` read a small run that the built-in model made on the built-in sample. The large run has that
 one's records again in other languages and layers, as many as are asked for.
 """
@@ -26,6 +29,23 @@ if TYPE_CHECKING:
 
 HARNESS = str(Path(sysconfig.get_path("scripts")) / "harness")
 NOTHING = "python -c pass"
+_PLUGINS = "import click, pluggy; from importlib import metadata; metadata.entry_points(group='harness')"
+# The libraries that commands are built on, entry points being looked up by Python.
+LIBRARIES = {
+    "click alone": "import click",
+    "click, pluggy, entry points": _PLUGINS,
+    "these, NumPy": f"{_PLUGINS}; import numpy",
+    "these, Jinja, rich": f"{_PLUGINS}; import jinja2, rich.console",
+    "these, NumPy, pyarrow, rich": f"{_PLUGINS}; import numpy, pyarrow.parquet, rich.console",
+}
+NEEDS = {
+    "harness --help": "click alone",
+    "harness tasks list": "click, pluggy, entry points",
+    "harness plugins list": "click, pluggy, entry points",
+    "harness score": "these, NumPy",
+    "harness report": "these, Jinja, rich",
+    "harness gate": "these, NumPy, pyarrow, rich",
+}
 LANGUAGES = "de,es"
 
 
@@ -51,8 +71,12 @@ def rows(options: argparse.Namespace) -> Iterator[Row]:
         for way in ways.values():
             way()
         turns = alternate(ways, options.rounds)
-        for name in list(ways)[1:]:
+        for name in NEEDS:
             yield compared("start-up", turns, name, NOTHING, goal=Goal(most=6))
+        for name in LIBRARIES:
+            yield compared("start-up", turns, name, NOTHING, note="nothing of the harness")
+        for name, libraries in NEEDS.items():
+            yield compared("start-up", turns, name, libraries)
         if options.records:
             yield _large(folder, environment, options)
 
@@ -62,6 +86,7 @@ def _commands(folder: Path) -> Mapping[str, Sequence[str]]:
     labels = ["--labels", str(submission / "labels"), "--languages", "available"]
     return {
         NOTHING: [sys.executable, "-c", "pass"],
+        **{name: [sys.executable, "-c", code] for name, code in LIBRARIES.items()},
         "harness --help": [HARNESS, "--help"],
         "harness tasks list": [HARNESS, "tasks", "list"],
         "harness plugins list": [HARNESS, "plugins", "list"],

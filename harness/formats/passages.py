@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 from harness.arrays import np
 from harness.formats.rows import Ints, Pieces, sizes_to_starts
 
-# Code points that Python's str.strip takes away; there is none beyond the ideographic space.
-_SPACES = tuple(code for code in range(0x3001) if chr(code).isspace())
+# None of them lies beyond the ideographic space.
+_LAST_SPACE = 0x3000
+
+
+@cache
+def spaces() -> tuple[int, ...]:
+    """Code points that ``str.strip`` takes away, rising. Looked for when they are first needed: a listing needs none."""
+    return tuple(code for code in range(_LAST_SPACE + 1) if chr(code).isspace())
 
 
 def solid_counts(contexts: Sequence[str], pieces: Pieces) -> Ints:
@@ -21,7 +28,7 @@ def solid_counts(contexts: Sequence[str], pieces: Pieces) -> Ints:
         Shape ``(pieces, 2)``.
     """
     codes = np.frombuffer("".join(contexts).encode("utf-32-le", "surrogatepass"), dtype="<u4")
-    before = np.concatenate([[0], np.cumsum(~np.isin(codes, _SPACES))])
+    before = np.concatenate([[0], np.cumsum(~np.isin(codes, spaces()))])
     base = _base(contexts, pieces)
     return np.stack([before[base + pieces.begin], before[base + pieces.end]], axis=1)
 

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import TypeAlias
 
 from harness.arrays import NDArray, np
+from harness.formats.passages import spaces
 from harness.formats.rows import ranges
 
 Ints: TypeAlias = "NDArray[np.int64]"
@@ -19,8 +20,8 @@ Ints: TypeAlias = "NDArray[np.int64]"
 # of a word must not depend on the words beside it.
 Cut: TypeAlias = Callable[[str, str], str]
 
-_OTHER_SPACES = tuple(chr(code) for code in range(128, 0x3001) if chr(code).isspace())
 _NEW_LINE = ord("\n")
+_LAST_ASCII = 127
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +63,9 @@ def _numbered(lines: str) -> tuple[Texts, str]:
     import pyarrow as pa
 
     if not lines.isascii():
-        for space in _OTHER_SPACES:
-            lines = lines.replace(space, " ")
+        for code in spaces():
+            if code > _LAST_ASCII:
+                lines = lines.replace(chr(code), " ")
     data = np.frombuffer(lines.encode("utf-8", "surrogatepass") + b"\n", np.uint8)
     blank = _blank(data)
     ends = np.flatnonzero(blank[1:] & ~blank[:-1]) + 1

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from harness import report
+from harness.catalog import Catalog
 from harness.checkpoints import Checkpoint
 from harness.engine import headed, load
 from harness.engine.session import Sessions
@@ -25,7 +26,7 @@ from harness.place import Interrupted
 from harness.plan import Plan
 from harness.planning import Settings, make_plan
 from harness.progress import Listener, Silent
-from harness.registry import Catalog, load_catalog
+from harness.registry import load_catalog
 from harness.request import Options, Prepared, Request
 from harness.run import Run, RunWriter, open_run
 from harness.selection import Selected, changes, select

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from harness import layouts, sources
+from harness.catalog import Catalog
 from harness.curriculum import steps_in_all, steps_of
 from harness.errors import HarnessError
 from harness.formats.drawn import DrawnFormat
 from harness.recipes import Recipe, cells, prefix_id
-from harness.registry import Catalog
 from harness.selection import Selected, select, tasks_of
 from harness.sources import DataLocation
 from harness.spec import Schedule, TaskSpec, Training

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
+from harness.catalog import Catalog
 from harness.curriculum import Course, Phase, Taught
 from harness.engine import masked, ranking
 from harness.engine.headed import Headed
@@ -23,7 +24,6 @@ from harness.formats.base import Example, Head, HeadFormat
 from harness.formats.bitexts import Bitexts
 from harness.formats.rows import Rows
 from harness.formats.texts import Texts
-from harness.registry import Catalog
 from harness.sources import DataLocation
 from harness.statistics import score
 from harness.taughtsets import read_taught

@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from harness import api, sources
+from harness.catalog import Catalog
 from harness.checkpoints import Checkpoint
 from harness.errors import HarnessError, OutputError
 from harness.progress import Listener
-from harness.registry import Catalog
 from harness.request import Request
 from harness.selection import tasks_of
 from harness.sources import DataLocation

@@ -11,6 +11,7 @@ from importlib import metadata
 from typing import Any
 
 from harness import sources
+from harness.catalog import Catalog
 from harness.checkpoints import Checkpoint, adapted, check_length
 from harness.engine import hardware, load
 from harness.engine.embed import BATCH_TOKENS
@@ -21,9 +22,9 @@ from harness.errors import UsageError
 from harness.formats.base import HeadFormat
 from harness.heads import label_order
 from harness.home import home
-from harness.registry import DISTRIBUTION, Catalog
 from harness.sources import DataLocation
 from harness.spec import TaskSpec
+from harness.version import DISTRIBUTION
 from harness.workplace import checkpoint_of
 
 _PACKAGES = (DISTRIBUTION, "torch", "transformers", "tokenizers", "datasets", "faiss-cpu", "numpy", "pluggy")

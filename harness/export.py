@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness import files
+from harness.catalog import Catalog
 from harness.errors import DataError, OutputError, UsageError
 from harness.records import Record, predictions_path, read_predictions
-from harness.registry import Catalog
 from harness.run import Run
 from harness.spec import Submission
 from harness.submission import layout_of, submission_path

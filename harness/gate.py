@@ -23,11 +23,11 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from harness import digests, matching
+from harness.catalog import Catalog
 from harness.errors import HarnessError, UsageError
 from harness.matching import NotComparableError, Pair, main_cells
 from harness.paired import DRAWS, SAME, Comparison, compare, holm, smallest_drop
 from harness.records import Record
-from harness.registry import Catalog
 from harness.run import Run, open_run
 
 MAX_DROP = 0.5

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from harness import sources
+from harness.catalog import Catalog
 from harness.checkpoints import Checkpoint, adapted, check_length
 from harness.curriculum import Course, Phase, Taught
 from harness.errors import DataError, HarnessError, SpecError, UsageError
@@ -17,7 +18,6 @@ from harness.formats.base import HeadFormat
 from harness.formats.drawn import DrawnFormat
 from harness.formats.texts import Texts
 from harness.phases import changed_schedule, fitted, to_learn
-from harness.registry import Catalog
 from harness.selection import tasks_of
 from harness.sources import DataLocation
 from harness.spec import Schedule, TaskSpec, Training

@@ -10,11 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.apart import EvaluatedSet, evaluated_sets
+from harness.catalog import Catalog
 from harness.checkpoints import Checkpoint
 from harness.errors import DataError, HarnessError, UsageError
 from harness.learned import courses_of, taught_again
 from harness.overlap import Evaluated
-from harness.registry import Catalog
 from harness.sources import DataLocation
 from harness.spec import TaskSpec
 from harness.taughtsets import TaughtSets

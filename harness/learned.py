@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness import sources
+from harness.catalog import Catalog
 from harness.checkpoints import Checkpoint
 from harness.curriculum import Taught
 from harness.errors import DataError
 from harness.languages import PIVOT
 from harness.overlap import words
-from harness.registry import Catalog
 from harness.spec import TaskSpec
 from harness.taughtsets import TaughtSets
 

@@ -9,13 +9,13 @@ from functools import partial
 from pathlib import Path
 
 from harness import checkpoints, digests, sources
+from harness.catalog import Catalog
 from harness.checkpoints import Checkpoint
 from harness.curriculum import Taught
 from harness.errors import DataError, UsageError
 from harness.formats.texts import Texts
 from harness.home import home
 from harness.newmodels import PREFIX, NewModel, is_new, new_model
-from harness.registry import Catalog
 from harness.selection import tasks_of
 from harness.sources import DataLocation
 from harness.spec import TaskSpec

@@ -12,15 +12,15 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from harness.catalog import Catalog
 from harness.checkpoints import Checkpoint
 from harness.curriculum import Phase
 from harness.pipeline import Outcome, pending_units
 from harness.plan import Plan
 from harness.records import SCHEMA_VERSION
-from harness.registry import DISTRIBUTION, Catalog
 from harness.request import Prepared, Request
 from harness.run import RunWriter
-from harness.version import __version__
+from harness.version import DISTRIBUTION, __version__
 
 _VERSIONS = ("torch", "transformers", "tokenizers", "datasets", "faiss-cpu", "numpy", "pluggy")
 

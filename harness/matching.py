@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TypeAlias
 
 from harness.arrays import NDArray, np
+from harness.catalog import Catalog
 from harness.errors import HarnessError
 from harness.metric import Metric, Parts
 from harness.paired import combined
 from harness.records import Record, predictions_path, read_predictions
-from harness.registry import Catalog
 
 CellName: TypeAlias = tuple[str, str]
 Cells: TypeAlias = Mapping[CellName, Sequence[Record]]

@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from harness.catalog import Catalog
 from harness.checkpoints import Checkpoint, check_length
 from harness.curriculum import Course, Phase, Taught
 from harness.errors import SpecError, UnknownNameError, UsageError
 from harness.formats.base import HeadFormat
 from harness.learned import Learned, learned_before, learned_from
-from harness.registry import Catalog
 from harness.sources import DataLocation
 from harness.spec import Schedule, TaskSpec, Training
 from harness.taughtsets import TaughtSets

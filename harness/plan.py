@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import digests
+from harness.catalog import Catalog, Plugin
 from harness.checkpoints import Checkpoint
 from harness.curriculum import Phase
 from harness.newmodels import folder_name, is_new
-from harness.registry import Catalog, Plugin
 from harness.sources import DataLocation
 from harness.spec import TaskSpec
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from harness import checkpoints
+from harness.catalog import Catalog
 from harness.checkpoints import Checkpoint
 from harness.errors import (
     DataError,
@@ -25,7 +26,6 @@ from harness.learned import not_kept_apart
 from harness.phases import PhasePlanner
 from harness.plan import Plan, Space, Unit
 from harness.records import SCHEMA_VERSION
-from harness.registry import Catalog
 from harness.selection import Selected
 from harness.sources import DataLocation
 from harness.spec import Encoding, TaskSpec, resolve_layer

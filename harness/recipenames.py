@@ -12,11 +12,11 @@ from pathlib import Path
 
 from harness import hub, languages, teaching
 from harness.builtin import NAMES, is_built_in
+from harness.catalog import Catalog
 from harness.checkpoints import asked_of
 from harness.newmodels import is_new, new_model
 from harness.recipementions import Mention
 from harness.recipes import Recipe
-from harness.registry import Catalog
 from harness.spec import TaskSpec
 from harness.yamlnodes import unknown
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from harness import languages, sources
+from harness.catalog import Catalog
 from harness.errors import NothingSelectedError, UsageError
-from harness.registry import Catalog
 from harness.sources import DataLocation
 from harness.spec import TaskSpec
 from harness.teaching import parse_set, put_once

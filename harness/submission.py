@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness import files
+from harness.catalog import Catalog
 from harness.errors import DataError, UsageError
 from harness.formats.base import Json
 from harness.languages import canonical
-from harness.registry import Catalog
 from harness.spec import Submission, TaskSpec
 from harness.statistics import score
 from harness.suite import Suite, SuiteTask

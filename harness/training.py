@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import files, tuning
+from harness.catalog import Catalog
 from harness.checkpoints import FACTS, Checkpoint, open_checkpoint
 from harness.curriculum import Phase
 from harness.engine import load
@@ -22,7 +23,7 @@ from harness.errors import OutputError
 from harness.intermediate import StagePlanner
 from harness.making import model_of
 from harness.progress import Listener, Silent
-from harness.registry import Catalog, load_catalog
+from harness.registry import load_catalog
 from harness.sources import DataLocation
 from harness.stageoptions import StageOptions, stages_of
 from harness.stages import PROTOCOL, Stage

@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
 from harness import files
+from harness.catalog import Catalog
 from harness.checkpoints import FACTS, Checkpoint, adapted, open_checkpoint
 from harness.courses import Exam, School, exam_of, lesson_of, selection
 from harness.curriculum import Phase
@@ -34,7 +35,6 @@ from harness.formats.base import Head
 from harness.formats.drawn import DrawnFormat
 from harness.home import ADVICE
 from harness.progress import Listener
-from harness.registry import Catalog
 from harness.sources import DataLocation
 from harness.trainingfacts import Told, training_facts
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from harness.catalog import Catalog
 from harness.errors import UsageError
 from harness.formats.drawn import DrawnFormat
 from harness.planning import Settings
-from harness.registry import Catalog
 from harness.selection import Selected
 from harness.stageoptions import StageOptions
 from harness.stages import Stage

@@ -1,4 +1,4 @@
-"""How numbers of things are told to people. Knows no thing by name."""
+"""How numbers of things, and errors of foreign code, are told to people in a line. Knows no thing by name."""
 
 from __future__ import annotations
 
@@ -23,3 +23,9 @@ def listed(names: Sequence[str], noun: str) -> str:
     ('xnli/de, xnli/fr', '40 units')
     """
     return ", ".join(names) if len(names) <= _FEW else counted(len(names), noun)
+
+
+def kind_and_text(error: BaseException) -> str:
+    """An error of foreign code in one line."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

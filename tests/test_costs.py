@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
+from harness.catalog import Catalog
 from harness.costs import Cost, cost_of
 from harness.progress import Silent
 from harness.recipes import Recipe, RecipeModel
-from harness.registry import Catalog, load_catalog
+from harness.registry import load_catalog
 from harness.sources import DataLocation
 from harness.stages import MaskedShare, Sampler, Setting, Stage, Translated
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from harness import sources, tuning
+from harness.catalog import Catalog
 from harness.checkpoints import Checkpoint, for_task, open_checkpoint
 from harness.curriculum import Phase
 from harness.engine.masked import held_out_loss
@@ -26,7 +27,7 @@ from harness.formats.texts import Texts
 from harness.heads import label_order
 from harness.intermediate import StagePlanner
 from harness.progress import Silent
-from harness.registry import Catalog, load_catalog
+from harness.registry import load_catalog
 from harness.sources import DataLocation
 from harness.stageoptions import StageOptions, stages_of
 from harness.stages import MaskedShare, Sampler, Stage, Translated

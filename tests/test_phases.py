@@ -14,12 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness import sources
+from harness.catalog import Catalog
 from harness.checkpoints import Checkpoint, open_checkpoint
 from harness.curriculum import Phase, Taught
 from harness.errors import DataError, SpecError, UnknownNameError, UsageError
 from harness.learned import Learned, learned_from
 from harness.phases import PhasePlanner
-from harness.registry import Catalog, load_catalog
+from harness.registry import load_catalog
 from harness.sources import DataLocation
 from harness.taughtsets import TaughtSets, read_taught
 from harness.teaching import Teaching, TrainFrom, parse_head_labels, parse_hyper, parse_train_from

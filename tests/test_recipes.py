@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from harness.catalog import Catalog
 from harness.errors import UsageError
 from harness.recipefile import KEYS, find_recipe, read_recipe
 from harness.recipenames import check
@@ -30,7 +31,7 @@ from harness.recipes import (
 from harness.recipesettings import FORMS, PLACES
 from harness.recipestages import STAGE_KEYS
 from harness.recipetext import RecipeText
-from harness.registry import Catalog, load_catalog
+from harness.registry import load_catalog
 from harness.stages import SAMPLERS, MaskedShare, Sampler, Setting, Stage
 
 ROOT = Path(__file__).resolve().parents[1]

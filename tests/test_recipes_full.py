@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from harness.catalog import Catalog
 from harness.recipefile import find_recipe
 from harness.recipes import Recipe, cells
-from harness.registry import Catalog, load_catalog
+from harness.registry import load_catalog
 
 FILES = importlib.resources.files("harness_tasks") / "recipes"
 NAMES = sorted(path.name.removesuffix(".yaml") for path in FILES.iterdir() if path.name.endswith(".yaml"))

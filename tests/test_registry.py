@@ -14,8 +14,10 @@ from typing import Any
 
 import pytest
 
+from harness.catalog import Catalog, Plugin
 from harness.errors import PluginError, UnknownNameError
-from harness.registry import DISTRIBUTION, Catalog, Plugin, load_catalog
+from harness.registry import load_catalog
+from harness.version import DISTRIBUTION
 
 ROOT = Path(__file__).resolve().parents[1]
 OWN = set(

@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from harness import tuning
+from harness.catalog import Catalog
 from harness.checkpoints import Checkpoint, open_checkpoint
 from harness.curriculum import Phase
 from harness.engine.session import Compute
@@ -27,7 +28,7 @@ from harness.heads import HEAD_WEIGHTS, HEADS
 from harness.intermediate import StagePlanner
 from harness.phases import PhasePlanner
 from harness.progress import Silent
-from harness.registry import Catalog, load_catalog
+from harness.registry import load_catalog
 from harness.sources import DataLocation
 from harness.stageoptions import StageOptions, stages_of
 from harness.stages import MaskedShare, Stage

@@ -14,8 +14,8 @@ from harness.cli.options import json_option, machine_options, plugin_options
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from harness.catalog import Catalog
     from harness.engine.ranks import Ranks
-    from harness.registry import Catalog
     from harness.request import Prepared, Request
     from harness.run import Run
     from harness.suite import Suite

@@ -7,8 +7,9 @@ import json
 
 import click
 
+from harness.catalog import Plugin
 from harness.cli.options import json_option, plugin_options
-from harness.registry import Plugin, load_catalog
+from harness.registry import load_catalog
 
 
 @click.group()

@@ -8,9 +8,10 @@ from pathlib import Path
 import click
 
 from harness import report
+from harness.catalog import Catalog
 from harness.cli.options import json_option, plugin_options
 from harness.names import EXPERIMENT
-from harness.registry import Catalog, load_catalog
+from harness.registry import load_catalog
 from harness.run import Run, open_run
 
 

@@ -16,10 +16,10 @@ import click
 from harness.cli.options import json_option, machine_options, plugin_options
 
 if TYPE_CHECKING:
+    from harness.catalog import Catalog
     from harness.executors import Executor
     from harness.experiment import Conditions, Ended, ExperimentWriter, Job
     from harness.recipes import Recipe, RecipeModel
-    from harness.registry import Catalog
 
 
 @click.command()

@@ -9,8 +9,9 @@ from typing import Any
 import click
 
 from harness import languages
+from harness.catalog import Catalog
 from harness.cli.options import json_option, plugin_options
-from harness.registry import Catalog, load_catalog
+from harness.registry import load_catalog
 from harness.spec import FilesSource, Source, TaskSpec, Training
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from experiments import SUITE, Folder, Make
 
-from harness.registry import Catalog, load_catalog
+from harness.catalog import Catalog
+from harness.registry import load_catalog
 
 
 @pytest.fixture(scope="module")

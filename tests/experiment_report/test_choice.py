@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from experiments import Folder, N, effect_of, first, languages_right, number_of
 
-from harness.registry import Catalog
+from harness.catalog import Catalog
 from harness.report.experiment import (
     as_json,
     find,

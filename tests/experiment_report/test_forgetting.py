@@ -6,7 +6,7 @@ from typing import Any
 
 from experiments import Folder, first, phase_of
 
-from harness.registry import Catalog
+from harness.catalog import Catalog
 from harness.report.experiment import (
     find,
     html,

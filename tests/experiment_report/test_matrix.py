@@ -11,7 +11,7 @@ import pytest
 from experiments import Folder, effect_of, first, languages_right
 
 from harness import OutputError, typology_facts
-from harness.registry import Catalog
+from harness.catalog import Catalog
 from harness.report.experiment import (
     find,
     html,

@@ -17,7 +17,7 @@ from experiments import Answers, Folder, first, languages_right, number_of, phas
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.registry import Catalog
+from harness.catalog import Catalog
 from harness.report.experiment import (
     as_json,
     find,

@@ -16,8 +16,8 @@ from harness_metrics.accuracy import ACCURACY
 from harness_metrics.retrieval import XSIM_ERROR
 
 from harness import Metric, Predictions
+from harness.catalog import Catalog
 from harness.records import write_predictions
-from harness.registry import Catalog
 from harness.report.experiment import (
     find,
     html,

@@ -13,7 +13,7 @@ from experiments import Folder, first, languages_right, phase_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.registry import Catalog
+from harness.catalog import Catalog
 from harness.report.experiment import (
     find,
     html,

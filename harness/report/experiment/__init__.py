@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import files
-from harness.registry import Catalog
+from harness.catalog import Catalog
 from harness.report.experiment import html, markdown
 from harness.report.experiment.findings import Findings, find
 from harness.report.experiment.on_cells import facts, missing_section, status_line

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from harness.catalog import Catalog
 from harness.errors import HarnessError
 from harness.paired import SAME
-from harness.registry import Catalog
 from harness.report.experiment.board import Board, Scored, mean, shared_languages
 from harness.report.experiment.items import apiece, common_scores, compared, unlike_items
 from harness.report.experiment.layout import Experiment

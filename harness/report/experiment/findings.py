@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.baselines import beside as published_scores
-from harness.registry import Catalog
+from harness.catalog import Catalog
 from harness.report.experiment.board import Board, board
 from harness.report.experiment.choice import Choice, choices
 from harness.report.experiment.forgetting import Forgotten, forgetting

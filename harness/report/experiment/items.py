@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.catalog import Catalog
 from harness.errors import HarnessError
 from harness.metric import Metric, Parts
 from harness.paired import combined
 from harness.records import Record, predictions_path, read_predictions
-from harness.registry import Catalog
 from harness.report.experiment.board import Scored, mean
 
 _TOLD = 3  # languages named in a note

@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from harness.catalog import Catalog
 from harness.errors import HarnessError
 from harness.paired import DRAWS, holm
-from harness.registry import Catalog
 from harness.report.experiment.board import Board, Scored, deviation, mean, shared_languages
 from harness.report.experiment.items import differences
 from harness.report.experiment.layout import Experiment

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from harness.registry import Catalog
+from harness.catalog import Catalog
 from harness.report.experiment.board import Board, Scored, main_records, mean, shared_languages
 from harness.report.experiment.items import differences
 from harness.report.experiment.layout import Experiment

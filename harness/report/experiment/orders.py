@@ -10,8 +10,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from harness.catalog import Catalog
 from harness.paired import SAME
-from harness.registry import Catalog
 from harness.report.experiment.board import Board, mean, shared_languages
 from harness.report.experiment.items import apiece, compared
 from harness.report.experiment.layout import Experiment, Setting

@@ -26,9 +26,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import digests
+from harness.catalog import Catalog
 from harness.metric import Metric, Parts
 from harness.paired import DRAWS, Comparison, combined, compare
-from harness.registry import Catalog
 from harness.report.experiment.board import Scored
 from harness.report.experiment.difference import difference_with_error
 from harness.report.experiment.items import (

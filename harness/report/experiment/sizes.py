@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from harness.registry import Catalog
+from harness.catalog import Catalog
 from harness.report.experiment.board import Board, Scored, mean, shared_languages
 from harness.report.experiment.items import compared
 from harness.report.experiment.kinds import LOW_RESOURCE, low_resource

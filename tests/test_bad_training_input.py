@@ -354,7 +354,7 @@ def test_an_error_of_the_model_while_it_trains_blames_no_plugin_and_costs_its_ta
         tried.append(self.lessons[0].headed.head.kind)
         raise RuntimeError("device-side assert")
 
-    monkeypatch.setattr(Trainer, "_accumulate", fail)
+    monkeypatch.setattr(Trainer, "_gradient_interruptibly", fail)
     run = tmp_path / "run"
     arguments = ("eval", "-m", "sample", "--data", "sample", *FAST, "-l", "en,de", "-o", run)
     told = failures(cli(*arguments, "-t", "tatoeba,udpos,xquad"))

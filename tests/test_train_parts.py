@@ -20,7 +20,7 @@ from transformers import Trainer as TheirTrainer
 from transformers import get_linear_schedule_with_warmup
 
 from harness import ModelError, OutputError
-from harness.engine import gradients, train
+from harness.engine import accumulation, gradients
 from harness.engine.headed import Headed
 from harness.engine.lessons import Examples, Step, total_steps
 from harness.engine.optimizer import adamw, rate_factor
@@ -271,7 +271,7 @@ def test_no_room_for_adding_up_gradients_is_an_error_of_one_line(
             calls.append(len(calls))
             return made_up() if len(calls) == 5 else real(*arguments)
 
-        patched.setattr(train, "sum_gradients", scarce_later)
+        patched.setattr(accumulation, "sum_gradients", scarce_later)
         with pytest.raises(
             ModelError, match=r"gradients of all processes do not fit the memory of cpu.*lora_rank"
         ):

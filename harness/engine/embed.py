@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from harness import digests
@@ -23,29 +22,17 @@ from harness.engine import batching
 from harness.engine.fetching import Fetched, one_late
 from harness.engine.load import Encoder, not_finite
 from harness.engine.packed import batches_of
+from harness.engine.passes import Work, launched
 from harness.engine.pooling import filled, pooled_vectors
 from harness.engine.ranks import ALONE, Ranks
 from harness.engine.store import FLUSH_BYTES, EmbeddingStore
 from harness.engine.tokens import Tokens, tokenise
-from harness.errors import ModelError
 from harness.plan import ENGINE_VERSION, Space
 
 # Sentences planned together; bounds the memory that tokens take.
 _BLOCK = 200_000
 # Tokens per batch: what stays in a CPU's cache, and what fills a GPU.
 BATCH_TOKENS = {"cpu": 3_072, "cuda": 65_536}
-
-
-@dataclass(slots=True, kw_only=True)
-class Work:
-    """What an embedder has done; for progress and the run's facts."""
-
-    sentences: int = 0
-    sequences: int = 0
-    tokens: int = 0
-    padded_tokens: int = 0
-    batches: int = 0
-    halved: int = 0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -182,19 +169,21 @@ class Embedder:
         self, asked: Sequence[batching.Batch], tokens: Tokens, language: str
     ) -> Iterator[tuple[batching.Batch, dict[Space, Fetched]]]:
         """Batches, or their halves in order, with their vectors in every space, which a device may still be computing."""
-        waiting = list(reversed(asked))
-        while waiting:
-            batch = waiting.pop()
-            vectors = self._launched(batch, tokens, language)
-            if vectors is None:
-                waiting += reversed(batch.halves())
-                continue
-            lengths = tokens.starts[batch.rows + 1] - tokens.starts[batch.rows]
-            self.work.batches += 1
-            self.work.sequences += len(batch.rows)
-            self.work.tokens += int(lengths.sum())
-            self.work.padded_tokens += self._tokens(batch, int(lengths.sum()))
-            yield batch, vectors
+        return launched(
+            asked,
+            partial(self._pooled, tokens=tokens, language=language),
+            np.diff(tokens.starts),
+            packer=self.encoder.packer,
+            device=self.encoder.device,
+            work=self.work,
+            noun="sequence",
+        )
+
+    def _pooled(self, batch: batching.Batch, tokens: Tokens, language: str) -> dict[Space, Fetched]:
+        """Vectors of one batch in every space."""
+        with self._reading(batch, language):
+            pooled = pooled_vectors(self.encoder, batch, tokens, list(self.stores))
+            return {space: Fetched(vectors) for space, vectors in pooled.items()}
 
     def _note(
         self, keys: NDArray[np.bytes_], texts: list[str], good: NDArray[np.bool_], space: Space
@@ -206,32 +195,6 @@ class Embedder:
                     f"{self.encoder.checkpoint.name}, layer {space.layer}: the vector of {text[:60]!r} is "
                     f"{not_finite(self.encoder.dtype)}"
                 )
-
-    def _launched(self, batch: batching.Batch, tokens: Tokens, language: str) -> dict[Space, Fetched] | None:
-        """Vectors of one batch in every space, None where it must be halved for want of memory."""
-        try:
-            with self._reading(batch, language):
-                return {
-                    space: Fetched(vectors)
-                    for space, vectors in pooled_vectors(
-                        self.encoder, batch, tokens, list(self.stores)
-                    ).items()
-                }
-        except torch.OutOfMemoryError as error:
-            if len(batch.rows) == 1:
-                raise ModelError(
-                    f"one sequence of {batch.length} tokens does not fit the memory of {self.encoder.device}; "
-                    "use a smaller --max-length or another device"
-                ) from error
-        torch.cuda.empty_cache()
-        self.work.halved += 1
-        return None
-
-    def _tokens(self, batch: batching.Batch, own: int) -> int:
-        """Tokens that went through the model for a batch, padding or filling included."""
-        if batch.packed and self.encoder.packer is not None:
-            return self.encoder.packer.size(own)
-        return batch.length * len(batch.rows)
 
     def _reading(self, batch: batching.Batch, language: str) -> contextlib.AbstractContextManager[None]:
         """Within, the model reads a batch as being in a language, where it has parts for languages."""

@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,10 +19,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from harness.engine import trainstate
+from harness.engine.accumulation import Accumulation
 from harness.engine.freed import keep_freed
-from harness.engine.gradients import dropout_seed, sum_gradients
+from harness.engine.gradients import dropout_seed
 from harness.engine.lessons import Lesson, Step, lesson_order, total_steps
-from harness.engine.load import DTYPES
 from harness.engine.optimizer import adamw, rate_factor
 from harness.engine.ranks import ALONE, Ranks
 from harness.engine.trainstate import Progress
@@ -97,6 +96,12 @@ class Trainer:
         """Where it is."""
         return self.lessons[0].headed.device
 
+    @property
+    def _accumulation(self) -> Accumulation:
+        return Accumulation(
+            module=self.module, device=self.device, dtype=self.dtype, ranks=self.ranks, progress=self.progress
+        )
+
     @cached_property
     def steps(self) -> int:
         """Optimizer steps of the whole training."""
@@ -162,7 +167,7 @@ class Trainer:
             value, norm, rate = self._step(optimizer, scaler)
             progress.step += 1
             progress.scaler = dict(scaler.state_dict())
-            self._note(self.lessons[self.order[0][progress.step - 1]].name, value, norm, rate)
+            self._note(value, norm, rate)
             self._tell(optimizer, value)
             self._look(optimizer)
             progress.seconds += time.monotonic() - begun
@@ -246,7 +251,7 @@ class Trainer:
         progress, select = self.progress, self.hooks.select
         assert select is not None
         self.module.eval()
-        with self._precision():
+        with self._accumulation.precision():
             score = select()
         better = not progress.best_step or score > progress.best_score
         if better:
@@ -256,24 +261,11 @@ class Trainer:
         progress.selection.append({"step": progress.step, "score": score})
         self.hooks.selected(progress.step, score)
 
-    def _note(self, lesson: str, value: float, norm: float, rate: float) -> None:
-        progress = self.progress
-        progress.loss_sum += value
-        progress.loss_steps += 1
-        mine = progress.losses.setdefault(lesson, [0.0, 0])
-        mine[0], mine[1] = mine[0] + value, mine[1] + 1
-        if progress.step % max(1, self.steps // _CURVE_POINTS) == 0 or progress.step == self.steps:
-            mean = progress.loss_sum / progress.loss_steps
-            point: dict[str, Any] = {
-                "step": progress.step,
-                "loss": mean,
-                "learning_rate": rate,
-                "gradient_norm": norm,
-            }
-            if len(self.lessons) > 1:
-                point["losses"] = {name: total / count for name, (total, count) in progress.losses.items()}
-            progress.curve.append(point)
-            progress.loss_sum, progress.loss_steps, progress.losses = 0.0, 0, {}
+    def _note(self, value: float, norm: float, rate: float) -> None:
+        step = self.progress.step
+        lesson = self.lessons[self.order[0][step - 1]].name if len(self.lessons) > 1 else ""
+        whole = step % max(1, self.steps // _CURVE_POINTS) == 0 or step == self.steps
+        self.progress.note(value, norm, rate, lesson=lesson, whole=whole)
 
     def _step(
         self, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler
@@ -318,68 +310,12 @@ class Trainer:
     def _gradient_interruptibly(
         self, lesson: Lesson, drawn: Step, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler
     ) -> float:
-        """As :meth:`_gradient`; a run that is stopped meanwhile does the step again, with the same random numbers."""
+        """Gradients and loss of a step; a run that is stopped meanwhile does it again, with the same random numbers."""
         before, tokens = trainstate.random_snapshot(self.device), self.progress.tokens
         try:
-            return self._gradient(lesson, drawn, optimizer, scaler)
+            return self._accumulation.gradient(lesson, drawn, scaler)
         except (KeyboardInterrupt, LostRank):
             trainstate.random_restore(before, self.device)
             self.progress.tokens = tokens
             self._save(optimizer)
             raise
-
-    def _gradient(
-        self, lesson: Lesson, drawn: Step, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler
-    ) -> float:
-        """Gradients of one batch, in micro-batches that are halved in all processes until they fit; the mean loss."""
-        before, tokens = trainstate.random_snapshot(self.device), self.progress.tokens
-        while True:
-            optimizer.zero_grad(set_to_none=True)
-            try:
-                mine = self.ranks.each(lambda: self._accumulate(lesson, drawn, scaler))
-            except torch.OutOfMemoryError as error:
-                longest = int((drawn.longest * drawn.sizes).max())
-                if self.progress.micro_tokens <= longest:
-                    item, smaller = lesson.item
-                    raise ModelError(
-                        f"{item} of {longest} tokens does not fit the memory of {self.device} while training; "
-                        f"use --gradient-checkpointing, {smaller} or another device"
-                    ) from error
-            else:
-                return self._summed(mine)
-            self.progress.micro_tokens //= 2
-            torch.cuda.empty_cache()
-            trainstate.random_restore(before, self.device)
-            self.progress.tokens = tokens
-
-    def _summed(self, mine: float) -> float:
-        """The loss of all processes, whose gradients are added up.
-
-        Nothing is halved here where memory runs out: a process to which that happens alone would leave the others waiting.
-        """
-        try:
-            return sum_gradients(self.ranks, self.module.parameters(), mine)
-        except torch.OutOfMemoryError as error:
-            raise ModelError(
-                f"the gradients of all processes do not fit the memory of {self.device} while they are added up; use "
-                "another device, a smaller model or --hyper lora_rank=8; the last saved state is kept"
-            ) from error
-
-    def _accumulate(self, lesson: Lesson, drawn: Step, scaler: torch.amp.GradScaler) -> float:
-        """This process's part of the gradients and of the loss; both are sums over items, divided by the whole batch's count."""
-        total = torch.zeros((), device=self.device)
-        for places in drawn.micro(self.progress.micro_tokens, self.ranks.rank, self.ranks.size):
-            with self._precision():
-                part = lesson.loss(drawn, places) / drawn.scored
-            scaled: Any = scaler.scale(part)
-            scaled.backward()
-            total += part.detach()
-        self.progress.tokens += int(drawn.lengths.sum())
-        return float(total)
-
-    def _precision(self) -> torch.autocast:
-        """Mixed precision, or nothing in float32."""
-        mixed = self.dtype != "float32"
-        return torch.autocast(
-            self.device.type, dtype=DTYPES[self.dtype] if mixed else torch.bfloat16, enabled=mixed
-        )

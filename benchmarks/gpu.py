@@ -1,13 +1,14 @@
-"""Measures a card with XLM-R-Large's sizes and random weights, and holds its results against the CPU's.
+"""Measures a card with models of XLM-R-Large's sizes and random weights, and holds its results against the CPU's.
 
     python benchmarks/gpu.py [--device cuda] [--dtype bfloat16] [--repeats 3]
-    python benchmarks/gpu.py --device cpu --tiny            # the same code on a CPU, with a toy model, in seconds
+    python benchmarks/gpu.py --device cpu --tiny            # the same code on a CPU, with toy models, in seconds
 
-Rows: tokens per second of padding-free passes at lengths of classification, tagging and questions, against passes padded as
-without packing, each with its share of the card's own matrix rate in that dtype (measured first); a training step; search
-by matrix product and top-k. Then all of XTREME's test sets projected from these rates, and checks: packed against single
-sequences on the CPU in float32, vectors in the asked dtype, neighbours. A check that fails ends the program with 1. Where
-there is no card, one line says so.
+What is measured is what a run uses: the predictor over rows of classification, tagging and questions, packed and padded; the
+trainer's steps at the same lengths, 32 rows each; the exact search, both ways. Beside each stand its share of the card's own
+matrix rate in that dtype (measured first) and the most memory that torch held. Then all of XTREME's test sets projected
+from these rates: passes only, without reading, tokenising, search and scoring. Last the checks: scores of single rows on the
+CPU in float32, gradients of a step, neighbours. A check that fails ends the program with 1. Where there is no card, one line
+says so.
 """
 
 from __future__ import annotations
@@ -16,47 +17,36 @@ import argparse
 import itertools
 import statistics
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from cardmodels import LARGE, LENGTHS, TINY, Kept, headed, operations, rows_of, targets_of
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from transformers import XLMRobertaConfig, XLMRobertaModel
 
 from harness import search
-from harness.engine import batching, packed, proving
+from harness.engine.accumulation import Accumulation
 from harness.engine.embed import BATCH_TOKENS
-from harness.engine.fetching import Fetched, one_late
-from harness.engine.knn import torch_knn
+from harness.engine.headed import Headed
+from harness.engine.knn import full_products, torch_knn
+from harness.engine.lessons import Examples
 from harness.engine.load import DTYPES
-from harness.engine.packed import Packer
-from harness.engine.train import MICRO_TOKENS
+from harness.engine.predict import Asked, Predictor
+from harness.engine.ranks import ALONE
+from harness.engine.sweep import sweep
+from harness.engine.train import MICRO_TOKENS, Hooks, Trainer
+from harness.engine.trainstate import Progress
+from harness.formats.rows import Rows
+from harness.spec import Schedule
 
-LARGE: Mapping[str, int] = {
-    "vocab_size": 250_002,
-    "hidden_size": 1_024,
-    "num_hidden_layers": 24,
-    "num_attention_heads": 16,
-    "intermediate_size": 4_096,
-}
-TINY: Mapping[str, int] = {
-    "vocab_size": 500,
-    "hidden_size": 32,
-    "num_hidden_layers": 4,
-    "num_attention_heads": 4,
-    "intermediate_size": 64,
-}
-# What a row of these kinds has in tokens: the shape and scale of a gamma distribution, and the longest.
-LENGTHS: Mapping[str, tuple[float, float, int]] = {
-    "classification": (6.0, 7.0, 128),
-    "tagging": (4.0, 7.0, 128),
-    "questions": (20.0, 18.0, 384),
-}
+ROWS_A_STEP = 32
+SEED = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,25 +79,21 @@ XTREME = (
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """A model on a device, with what packs for it.
+    """What is measured on.
 
     Attributes:
-        scale: Rows of a measurement.
+        sizes: Of the models.
+        scale: Rows of a measurement; ``steps`` of a training that are timed.
         rate: The device's matrix rate in this dtype, floating-point operations a second.
     """
 
-    model: Any
-    packer: Packer
+    sizes: Mapping[str, int]
     device: torch.device
-    dtype: torch.dtype
+    dtype: str
     repeats: int
     scale: int
+    steps: int
     rate: float
-
-    @property
-    def budget(self) -> int:
-        """Tokens of a batch."""
-        return BATCH_TOKENS[self.device.type]
 
 
 def main() -> int:
@@ -116,24 +102,21 @@ def main() -> int:
     if options.device.startswith("cuda") and not torch.cuda.is_available():
         print("no CUDA device here: nothing was measured (--device cpu --tiny runs the same code on the CPU)")
         return 0
-    device, dtype = torch.device(options.device), DTYPES[options.dtype]
-    model = _model(TINY if options.tiny else LARGE).to(device, dtype)
-    packer = proving.packer(model, lambda ids, _: [model(input_ids=ids).last_hidden_state])
-    if packer is None:
-        print(f"{options.dtype} on {device}: packed passes were not found equal to separate ones")
-        return 1
+    device = torch.device(options.device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
-    rate = _matrix_rate(device, dtype, 256 if options.tiny else 8_192)
+    rate = _matrix_rate(device, DTYPES[options.dtype], 256 if options.tiny else 8_192)
     bench = Bench(
-        model=model,
-        packer=packer,
+        sizes=TINY if options.tiny else LARGE,
         device=device,
-        dtype=dtype,
+        dtype=options.dtype,
         repeats=options.repeats,
         scale=64 if options.tiny else 20_000,
+        steps=4 if options.tiny else 20,
         rate=rate,
     )
-    print(f"{name}, {options.dtype}, matrix rate {rate / 1e12:.2f} TFLOP/s, {options.repeats} rounds")
+    print(
+        f"{name}, torch {torch.__version__}, {options.dtype}, matrix rate {rate / 1e12:.2f} TFLOP/s, {options.repeats} rounds"
+    )
     rates = _inference(bench)
     _training(bench)
     _search(bench)
@@ -148,15 +131,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--dtype", choices=sorted(DTYPES), default="bfloat16")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--tiny", action="store_true", help="a toy model, few rows")
+    parser.add_argument("--tiny", action="store_true", help="toy models, few rows")
     return parser.parse_args()
-
-
-def _model(sizes: Mapping[str, Any]) -> nn.Module:
-    torch.manual_seed(0)
-    config = XLMRobertaConfig(**sizes, max_position_embeddings=514, type_vocab_size=1, pad_token_id=1)
-    model: nn.Module = XLMRobertaModel(config, add_pooling_layer=False)
-    return model.eval()
 
 
 def _seconds(work: Callable[[], Any], device: torch.device, repeats: int) -> float:
@@ -176,115 +152,102 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
+def _memory(device: torch.device) -> str:
+    """The most that torch held there since the last call, in MiB; nothing of a CPU."""
+    if device.type != "cuda":
+        return "-"
+    held = torch.cuda.max_memory_allocated(device) / 2**20
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats(device)
+    return f"{held:.0f}"
+
+
 def _matrix_rate(device: torch.device, dtype: torch.dtype, size: int) -> float:
     one, other = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
     return 2.0 * size**3 / _seconds(lambda: one @ other, device, 5)
-
-
-def _operations(config: Any, lengths: NDArray[np.int64]) -> float:
-    """Of a forward pass over sequences of these lengths: linear layers and attention, embeddings not counted."""
-    size, inner, layers = config.hidden_size, config.intermediate_size, config.num_hidden_layers
-    a_token = 2.0 * (4 * size * size + 2 * size * inner)
-    return float(layers * (a_token * lengths.sum() + 4.0 * size * (lengths**2).sum()))
 
 
 # Inference.
 
 
 def _inference(bench: Bench) -> dict[str, float]:
-    """Tokens a second by kind of row, packed."""
-    print(f"\n{'inference':<16} {'way':<8} {'rows':>7} {'tokens':>9} {'tokens/s':>10} {'of the rate':>12}")
+    """Tokens a second by kind of row, as the harness runs them."""
+    print(
+        f"\n{'inference':<16} {'way':<8} {'rows':>7} {'tokens':>9} {'tokens/s':>10} {'of the rate':>12} {'MiB':>7}"
+    )
     rates = {}
     for kind in LENGTHS:
-        ids, starts = _rows(bench, kind, bench.scale)
-        lengths = np.diff(starts)
-        for way in (_padded, _packed):
-            seconds = _seconds(partial(way, bench, ids, starts), bench.device, bench.repeats)
-            share = _operations(bench.model.config, lengths) / seconds / bench.rate
-            rates[kind] = len(ids) / seconds
+        model = headed(kind, bench.sizes, bench.device, bench.dtype)
+        rows = rows_of(kind, bench.scale, bench.sizes["vocab_size"])
+        ways = {"padded": replace(model, packer=None)}
+        if model.packer is None:
+            print(f"{kind:<16} packed passes were not found equal to separate ones: it runs padded")
+        else:
+            ways["packed"] = model
+        for way, chosen in ways.items():
+            _memory(bench.device)
+            seconds = _seconds(partial(_scores, chosen, rows), bench.device, bench.repeats)
+            share = operations(bench.sizes, rows.lengths) / seconds / bench.rate
+            rates[kind] = len(rows.ids) / seconds
             print(
-                f"{kind:<16} {way.__name__[1:]:<8} {len(lengths):7d} {len(ids):9d} {rates[kind]:10.0f} {share:12.1%}",
+                f"{kind:<16} {way:<8} {len(rows.lengths):7d} {len(rows.ids):9d} {rates[kind]:10.0f} {share:12.1%} "
+                f"{_memory(bench.device):>7}",
                 flush=True,
             )
     return rates
 
 
-def _rows(bench: Bench, kind: str, count: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    shape, scale, longest = LENGTHS[kind]
-    random = np.random.default_rng(0)
-    lengths = np.clip(random.gamma(shape, scale, count).astype(np.int64), 5, longest)
-    ids = random.integers(4, bench.model.config.vocab_size, int(lengths.sum()), dtype=np.int32)
-    return ids, np.concatenate([[0], np.cumsum(lengths)])
-
-
-def _packed(bench: Bench, ids: NDArray[np.int32], starts: NDArray[np.int64]) -> list[NDArray[np.float32]]:
-    """First tokens' states, batch by batch."""
-
-    def made() -> Any:
-        for batch in packed.batches_of(bench.packer, np.diff(starts), bench.budget, bench.device):
-            row = bench.packer.row(ids, starts, batch.rows, bench.device)
-            with torch.inference_mode(), bench.packer.running(row):
-                states = bench.model(input_ids=row.ids).last_hidden_state[0]
-                firsts = torch.cat([part[:, 0] for part in row.layout.parts(states)])
-                yield batch.rows, Fetched(firsts.float())
-
-    found: list[NDArray[np.float32]] = [np.empty(0, dtype=np.float32)] * (len(starts) - 1)
-    for rows, fetched in one_late(made()):
-        for row, vector in zip(rows.tolist(), fetched.array(), strict=True):
-            found[row] = vector
-    return found
-
-
-def _padded(bench: Bench, ids: NDArray[np.int32], starts: NDArray[np.int64]) -> None:
-    """The same in batches of equal padded lengths, as a model without a packer is run."""
-    exact = 64 if bench.device.type == "cpu" else 0
-    for batch in batching.plan(np.diff(starts), bench.budget, exact=exact):
-        rows, mask = _table(ids, starts, batch.rows, batch.length)
-        with torch.inference_mode():
-            states = bench.model(
-                input_ids=rows.to(bench.device, non_blocking=True),
-                attention_mask=mask.to(bench.device, non_blocking=True) if batch.padded else None,
-            ).last_hidden_state
-            states[:, 0].float().cpu()
-
-
-def _table(
-    ids: NDArray[np.int32], starts: NDArray[np.int64], rows: Sequence[int] | NDArray[np.int64], length: int
-) -> tuple[Tensor, Tensor]:
-    chosen = np.asarray(rows)
-    places = starts[chosen][:, None] + np.arange(length)
-    inside = places < starts[chosen + 1][:, None]
-    table = np.where(inside, ids[np.minimum(places, len(ids) - 1)], 1).astype(np.int64)
-    return torch.from_numpy(table), torch.from_numpy(inside.astype(np.int64))
+def _scores(model: Headed, rows: Rows) -> list[NDArray[np.float32]]:
+    """Of each row's first token, or of the row."""
+    kept = Kept(len(rows.lengths))
+    predictor = Predictor(headed=model, batch_tokens=BATCH_TOKENS[model.device.type])
+    predictor.run([Asked(rows=rows, reader=kept)])
+    return kept.scores
 
 
 # Training, search, projection.
 
 
 def _training(bench: Bench) -> None:
-    """Forward, backward and a step of fused AdamW over one micro-batch in mixed precision, as the trainer does it."""
-    learner = _model({name: getattr(bench.model.config, name) for name in LARGE}).to(bench.device).train()
-    optimizer = torch.optim.AdamW(learner.parameters(), lr=1e-5, fused=True)
-    ids, starts = _rows(bench, "classification", 4 * bench.scale)
-    lengths = np.diff(starts)
-    rows = np.argsort(lengths, kind="stable")[len(lengths) // 2 :][: MICRO_TOKENS[bench.device.type] // 48]
-    length = int(-(-lengths[rows].max() // 8) * 8)
-    table, mask = (part.to(bench.device) for part in _table(ids, starts, rows, length))
-    mixed = torch.autocast(bench.device.type, dtype=bench.dtype, enabled=bench.dtype == torch.bfloat16)
-
-    def step() -> None:
-        optimizer.zero_grad(set_to_none=True)
-        with mixed:
-            states: Tensor = learner(input_ids=table, attention_mask=mask).last_hidden_state
-            loss = states[:, 0].float().square().mean()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-
-    seconds = _seconds(step, bench.device, bench.repeats)
-    tokens = int(lengths[rows].sum())
-    share = 3 * _operations(bench.model.config, lengths[rows]) / seconds / bench.rate
+    """Steps of the trainer in mixed precision, the first three of each kind not counted."""
     print(
-        f"\ntraining step: {len(rows)} rows, {tokens} tokens, {tokens / seconds:.0f} tokens/s, {share:.1%} of the rate"
+        f"\n{'training':<16} {'rows':>7} {'tokens':>9} {'seconds':>9} {'tokens/s':>10} {'of the rate':>12} {'MiB':>7}"
+    )
+    for kind in LENGTHS:
+        steps = 3 + bench.steps
+        lesson = _lesson(bench, kind, steps * ROWS_A_STEP, bench.device, "float32")
+        lengths = lesson.rows.lengths
+        at: list[float] = []
+        schedule = Schedule(
+            epochs=1.0, batch_size=ROWS_A_STEP, learning_rate=1e-5, warmup=0.1, max_steps=steps
+        )
+        _memory(bench.device)
+        with tempfile.TemporaryDirectory() as scratch:
+            Trainer(
+                lessons=[lesson],
+                schedule=schedule,
+                seed=SEED,
+                dtype=bench.dtype,
+                folder=Path(scratch) / "state",
+                micro_tokens=MICRO_TOKENS[bench.device.type],
+                save_seconds=float("inf"),
+                hooks=Hooks(stepped=lambda _step, _loss, at=at: at.append(time.perf_counter())),  # type: ignore[misc]
+            ).run()
+        seconds = statistics.median(np.diff(at)[2:])
+        tokens = len(lesson.rows.ids) / steps
+        share = 3 * operations(bench.sizes, lengths) / steps / seconds / bench.rate
+        print(
+            f"{kind:<16} {ROWS_A_STEP:7d} {tokens:9.0f} {seconds:9.3f} {tokens / seconds:10.0f} {share:12.1%} "
+            f"{_memory(bench.device):>7}",
+            flush=True,
+        )
+
+
+def _lesson(bench: Bench, kind: str, count: int, device: torch.device, dtype: str) -> Examples:
+    rows = rows_of(kind, count, bench.sizes["vocab_size"])
+    model = headed(kind, bench.sizes, device, dtype)
+    return Examples(
+        headed=model, rows=rows, targets=targets_of(kind, rows), batch_size=ROWS_A_STEP, epochs=1.0
     )
 
 
@@ -294,16 +257,30 @@ def _vectors(count: int, size: int, seed: int) -> NDArray[np.float32]:
     return unit
 
 
+def _exact(device: torch.device) -> search.ExactSearch:
+    """The search that a run makes on a device."""
+    name = str(device)
+    raw = partial(torch_knn, device=name) if device.type == "cuda" else search.faiss_knn
+    return search.ExactSearch(sweep=partial(sweep, device=name), raw=raw)
+
+
 def _search(bench: Bench) -> None:
-    """Four nearest neighbours in float32, by the blocks that the harness searches by on a card."""
+    """Four nearest neighbours both ways, settled in float64, and the float32 search that it falls back on, one way."""
     count, size = (2_000, 32) if bench.scale < 1_000 else (150_000, 768)
     one, other = _vectors(count, size, 1), _vectors(count, size, 2)
-    seconds = _seconds(
-        lambda: torch_knn(one, other, 4, device=str(bench.device)), bench.device, bench.repeats
-    )
-    print(
-        f"search, k = 4: {count} x {count} x {size} in {seconds:.3f} s, {2.0 * count * count * size / seconds / 1e12:.2f} TFLOP/s"
-    )
+    ways: Mapping[str, Callable[[], Any]] = {
+        "exact, both ways": lambda: _exact(bench.device).both(one, other, 4),
+        "float32, one way": lambda: torch_knn(one, other, 4, device=str(bench.device)),
+    }
+    print(f"\n{'search, k = 4':<18} {'seconds':>9} {'TFLOP/s of one pass':>20} {'MiB':>7}")
+    for way, work in ways.items():
+        _memory(bench.device)
+        seconds = _seconds(work, bench.device, 1)
+        rate = 2.0 * count * count * size / seconds / 1e12
+        print(
+            f"{way:<18} {seconds:9.3f} {rate:20.2f} {_memory(bench.device):>7}   {count} x {count} x {size}",
+            flush=True,
+        )
 
 
 def _projection(rates: Mapping[str, float]) -> None:
@@ -322,33 +299,66 @@ def _projection(rates: Mapping[str, float]) -> None:
 
 def _checks(bench: Bench) -> int:
     """The number of the exit code: 0 where the device's results are the CPU's up to its dtype's rounding."""
-    ids, starts = _rows(bench, "classification", 24)
-    reference = bench.model.to("cpu", torch.float32)
-    expected = []
-    for begin, end in itertools.pairwise(starts.tolist()):
-        with torch.inference_mode():
-            states = reference(input_ids=torch.from_numpy(ids[None, begin:end].astype(np.int64)))
-        expected.append(states.last_hidden_state[0, 0].numpy())
+    limits = {"float32": 2e-5, bench.dtype: 2e-5 if bench.dtype == "float32" else 5e-2}
     failed = 0
-    for dtype in dict.fromkeys((torch.float32, bench.dtype)):
-        bench.model.to(bench.device, dtype)
-        found = np.stack(_packed(bench, ids, starts))
-        apart = float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
+    for kind, dtype in itertools.product(LENGTHS, limits):
+        with full_products():
+            apart = _scores_apart(bench, kind, dtype)
+        failed += _told(f"scores, {kind}, {dtype}", apart, limits[dtype])
+    for dtype, limit in limits.items():
+        with full_products():
+            failed += _told(f"gradients of a step, {dtype}", _gradients_apart(bench, dtype), 3 * limit)
+    one, other = _vectors(3_000, 64, 1), _vectors(5_000, 64, 2)
+    theirs, ours = (_exact(place).both(one, other, 4) for place in (torch.device("cpu"), bench.device))
+    for way, expected, found in zip(("there", "back"), theirs, ours, strict=True):
         failed += _told(
-            f"packed, {str(dtype)[6:]}, from single float32 on the CPU",
-            apart,
-            2e-5 if dtype == torch.float32 else 5e-2,
+            f"neighbours {way}, share of others", float(np.mean(expected.rows != found.rows)), 0.0
         )
-    one, other = _vectors(500, 64, 1), _vectors(700, 64, 2)
-    theirs, ours = search.faiss_knn(one, other, 4), torch_knn(one, other, 4, device=str(bench.device))
-    failed += _told("scores of neighbours from FAISS's", float(np.abs(theirs[0] - ours[0]).max()), 1e-5)
-    failed += _told("share of other neighbours than FAISS's", float(np.mean(theirs[1] != ours[1])), 1e-3)
+        failed += _told(
+            f"neighbours {way}, scores", float(np.abs(expected.scores - found.scores).max()), 1e-12
+        )
     return int(failed > 0)
+
+
+def _scores_apart(bench: Bench, kind: str, dtype: str) -> float:
+    """Relative distance between the harness's scores on the device and those of single rows on the CPU in float32."""
+    rows = rows_of(kind, 24, bench.sizes["vocab_size"])
+    model = headed(kind, bench.sizes, bench.device, dtype)
+    found = np.stack(_scores(model, rows))
+    reference = model.module.to("cpu", torch.float32)
+    expected = []
+    for begin, end in itertools.pairwise(rows.starts.tolist()):
+        with torch.inference_mode():
+            scores = reference(torch.from_numpy(rows.ids[None, begin:end].astype(np.int64)), None, None)
+        expected.append((scores[0] if scores.ndim == 2 else scores[0, 0]).numpy())
+    return float(np.linalg.norm(found - np.stack(expected)) / np.linalg.norm(expected))
+
+
+def _gradients_apart(bench: Bench, dtype: str) -> float:
+    """Relative distance between a step's gradients on the device and on the CPU in float32."""
+    found = []
+    for device, precision in ((torch.device("cpu"), "float32"), (bench.device, dtype)):
+        lesson = _lesson(bench, "classification", ROWS_A_STEP, torch.device("cpu"), "float32")
+        module = lesson.headed.module.to(device)
+        lesson = replace(lesson, headed=replace(lesson.headed, device=device))
+        scaler = torch.amp.GradScaler(device.type, enabled=precision == "float16")
+        work = Accumulation(
+            module=module,
+            device=device,
+            dtype=precision,
+            ranks=ALONE,
+            progress=Progress(micro_tokens=MICRO_TOKENS[device.type]),
+        )
+        work.gradient(lesson, lesson.draw(0, SEED), scaler)
+        grads = [part.grad.flatten().cpu() for part in module.parameters() if part.grad is not None]
+        found.append(torch.cat(grads) / scaler.get_scale())
+    expected, own = found
+    return float((own - expected).norm() / expected.norm())
 
 
 def _told(name: str, found: float, limit: float) -> bool:
     wrong = not found <= limit
-    print(f"check: {name}: {found:.2e}, allowed {limit:.0e}{' FAILED' if wrong else ''}")
+    print(f"check: {name}: {found:.2e}, allowed {limit:.0e}{' FAILED' if wrong else ''}", flush=True)
     return wrong
 
 

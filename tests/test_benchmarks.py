@@ -290,3 +290,21 @@ def test_without_data_the_rows_say_so(tmp_path: Path) -> None:
         rows = measured(script, tmp_path, "--data", str(tmp_path / "none"))
         assert rows
         assert all(row["ratio"] is None and row["note"].startswith("not measured: no ") for row in rows)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_what_measures_a_card_runs_on_a_cpu_and_its_checks_hold(dtype: str, tmp_path: Path) -> None:
+    """The same code, toy models: the predictor, the trainer, the search, and what they give against single float32 rows."""
+    command = [sys.executable, str(FOLDER / "gpu.py"), "--device", "cpu", "--tiny", "--repeats", "1"]
+    said = subprocess.run(
+        [*command, "--dtype", dtype], check=False, cwd=tmp_path, capture_output=True, text=True
+    )
+    assert said.returncode == 0, said.stdout + said.stderr
+    checks = [line for line in said.stdout.splitlines() if line.startswith("check: ")]
+    assert len(checks) == 12
+    assert not [line for line in checks if "FAILED" in line]
+    for kind in ("classification", "tagging", "questions"):
+        assert sum(line.startswith(f"{kind} ") for line in said.stdout.splitlines()) == 3, (
+            "padded, packed, training"
+        )

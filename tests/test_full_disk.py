@@ -160,6 +160,49 @@ def test_a_full_folder_for_a_checkpoint_is_one_line_and_the_same_command_goes_on
     assert content(out)
 
 
+RECIPE = """
+title: Tiny
+question: Does it go on?
+models: [sample]
+settings:
+  - name: baseline
+  - each: [copa]
+targets: [tatoeba, pawsx]
+languages: [de]
+data: sample
+hyper: {max_steps: 2, batch_size: 8, warmup: 0}
+stage:
+  hyper: {max_steps: 2, batch_size: 8, warmup: 0}
+"""
+
+
+# Room for a first cell's lock, for its vectors, for a part of what it trains.
+@pytest.mark.full
+@pytest.mark.parametrize("size", ["8k", "1m", "9m"])
+def test_a_full_cache_stops_an_experiment_and_the_same_command_goes_on_with_more_room(
+    cli: Cli,
+    disk: Disk,
+    on_disk: Callable[[], Path],
+    isolated: Callable[..., Path],
+    tmp_path: Path,
+    size: str,
+) -> None:
+    """Cells are processes of their own, which meet the disk and not a patched function."""
+    recipe = tmp_path / "tiny.yaml"
+    recipe.write_text(RECIPE, encoding="utf-8")
+    command = ("run", recipe, "--device", "cpu", "-o")
+    isolated("undisturbed-home")
+    assert cli(*command, tmp_path / "undisturbed").code == 0
+    home, out = on_disk(), tmp_path / "out"
+    disk.set(f"size={size}")
+    assert_told(cli(*command, out), "the disk is full", str(home))
+    disk.set("size=64m")
+    done = cli(*command, out)
+    assert done.code == 0, done.err
+    assert content(out) == content(tmp_path / "undisturbed")
+    assert not list(home.glob("checkpoints/*.work"))
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here, a device that is always full")
 @pytest.mark.parametrize("more", [(), ("--json",)])
 def test_what_cannot_be_printed_for_want_of_room_is_one_line(more: tuple[str, ...]) -> None:

@@ -310,6 +310,25 @@ def test_commands_at_once_on_an_empty_cache_do_not_disturb_each_other(
     assert trained == len(list(tmp_path.glob("home/checkpoints/*/training.json"))) == 3
 
 
+@pytest.mark.full
+def test_experiments_at_once_on_one_cache_do_not_disturb_each_other(
+    nursery: Nursery, undisturbed: Callable[[str], Whole], sample_model: Path, tmp_path: Path
+) -> None:
+    """Both have the same cells, each of them two workers; what one trains the other finds."""
+    folder, whole = place(tmp_path / "home-of-both", sample_model), undisturbed("run")
+    with watched(folder):
+        codes = nursery.together(folder, [elsewhere(COMMANDS["run"], number) for number in (0, 1)])
+    log = (folder / "log").read_text(encoding="utf-8")
+    assert codes == [0, 0], log
+    expected = {path: data for path, data in whole.content.items() if path.startswith("out/")}
+    for number in (0, 1):
+        found = {path.replace(f"out-{number}/", "out/"): data for path, data in outputs(folder, number)}
+        assert found == expected, number
+    checkpoints = {path: data for path, data in whole.content.items() if path.startswith("home/checkpoints/")}
+    found = {path: data for path, data in content(folder).items() if path.startswith("home/checkpoints/")}
+    assert found == checkpoints
+
+
 def outputs(folder: Path, number: int) -> Iterator[tuple[str, bytes]]:
     """The outcome of one of several commands."""
     for path in (folder / f"out-{number}").rglob("*"):

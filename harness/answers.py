@@ -6,6 +6,7 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from harness.errors import HarnessError
 from harness.formats.base import Predictions
 from harness.plan import Space
 
@@ -45,3 +46,9 @@ class Answer:
         """Compute no more blocks."""
         if isinstance(self.blocks, Generator):
             self.blocks.close()
+
+
+def model_error(error: Exception, when: str) -> str:
+    """One line on an error that came while a model ``ran``, ``was opened`` or ``was made``, for each unit that it costs."""
+    kind = "" if isinstance(error, HarnessError) else f"{type(error).__name__} while the model {when}: "
+    return f"{kind}{' '.join(str(error).split())}"

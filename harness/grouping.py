@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from harness.plan import Unit
 
 # New texts that are encoded together at most, unless one unit has more. What a head answers comes in such groups too, and
-# a group is written when it is done: on a GPU that is seconds, so there all languages of a task fit into one.
+# a group is written when it is done. While it runs the next one's tokens are made: on a GPU, where a group takes seconds,
+# groups are large enough for full batches and small enough for a task to have several.
 GROUP_TEXTS = 8_192
-GROUP_EXAMPLES = {"cpu": GROUP_TEXTS, "cuda": 131_072}
+GROUP_EXAMPLES = {"cpu": GROUP_TEXTS, "cuda": 32_768}
 
 
 def with_owners(units: Sequence[Unit], *, strict: bool, device: str) -> Iterable[Unit]:

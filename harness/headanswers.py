@@ -7,21 +7,22 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 from harness import tuning
-from harness.answers import Answer, Block
+from harness.answers import Answer, Block, model_error
+from harness.catalog import Catalog
 from harness.engine.headed import Headed
 from harness.engine.multi import open_answering
 from harness.engine.predict import Asked, Predictor
 from harness.engine.session import Compute
-from harness.errors import HarnessError, ModelError, OutputError, SpecError
+from harness.errors import DeviceError, HarnessError, ModelError, OutputError, SpecError
 from harness.formats.base import HeadFormat
 from harness.grouping import GROUP_EXAMPLES
 from harness.plan import Plan, Unit
 from harness.progress import Listener
-from harness.registry import Catalog
 from harness.unitrows import blame, read_unit
 
 # What a block is in the processes that only take part: the first one has the predictions.
@@ -41,6 +42,8 @@ class _Model:
 class HeadAnswers:
     """Answers units of formats with a head, a group of units of one model at a time.
 
+    The tokens of a model's next group are made in another thread while it runs.
+
     Attributes:
         plan: What is to be done.
         catalog: For the metric that chooses a checkpoint.
@@ -58,6 +61,10 @@ class HeadAnswers:
     _ready: dict[tuple[str, str, int | None], Answer | str] = field(default_factory=dict)
     _open: tuple[Any, _Model] | None = None
     _broken: dict[Any, str] = field(default_factory=dict)
+    _ahead: dict[tuple[str, str, int | None], Future[Asked | str]] = field(default_factory=dict)
+    _pool: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(max_workers=1, thread_name_prefix="encode")
+    )
 
     def answer(self, unit: Unit) -> list[Answer]:
         """The answer of a unit. Those of its whole group are computed with it; a long unit's while its blocks are taken.
@@ -69,9 +76,7 @@ class HeadAnswers:
         if self._long(unit):
             return [self._streamed(unit)]
         if unit.key not in self._ready:
-            self._run(
-                [other for other in map(self.plan.units.__getitem__, self.pending) if self._same(unit, other)]
-            )
+            self._run(self._group(unit))
         found = self._ready.pop(unit.key)
         if isinstance(found, str):
             raise ModelError(found)
@@ -85,14 +90,15 @@ class HeadAnswers:
     def _long(self, unit: Unit) -> bool:
         return unit.examples > self._most
 
-    def _same(self, unit: Unit, other: Unit) -> bool:
-        return (
-            other.group == unit.group
-            and not other.spaces
-            and not other.error
-            and other.key not in self._ready
-            and not self._long(other)
-        )
+    def _group(self, unit: Unit) -> list[Unit]:
+        """What is answered together with a unit, which comes first."""
+        return [other for other in self._waiting() if other.group == unit.group]
+
+    def _waiting(self) -> Iterator[Unit]:
+        """The units that are answered in groups and are not answered yet, in their order."""
+        for unit in map(self.plan.units.__getitem__, self.pending):
+            if not (unit.spaces or unit.error or unit.key in self._ready or self._long(unit)):
+                yield unit
 
     def _run(self, units: Sequence[Unit]) -> None:
         """Answer several units with batches of all of them."""
@@ -103,7 +109,9 @@ class HeadAnswers:
         except HarnessError as error:
             self._ready.update({unit.key: f"{unit.name}: {error}" for unit in units})
             return
-        found = self._blocks(model, [(unit, None) for unit in units])
+        asked = [self._encoded(unit, model) for unit in units]
+        self._prepare(units[-1], model)
+        found = self._blocks(model, units, asked)
         for unit, block in zip(units, found, strict=True):
             self._ready[unit.key] = block if isinstance(block, str) else _answer(unit, model, [block])
 
@@ -120,32 +128,50 @@ class HeadAnswers:
 
         def blocks() -> Iterator[Block]:
             rows, _ = ranks.each(lambda: read_unit(unit, self.plan.location, self.plan.limit))
-            begins = range(0, len(rows.examples), self._most)
-            with contextlib.closing(ranks.in_step(begins)) as steps:
-                for begin in steps:
-                    part = rows.examples[begin : begin + self._most]
-                    (found,) = self._blocks(model, [(unit, part)])
+            parts = [
+                rows.examples[begin : begin + self._most]
+                for begin in range(0, len(rows.examples), self._most)
+            ]
+            ahead = self._pool.submit(self._asked, unit, model, parts[0])
+            with contextlib.closing(ranks.in_step(range(len(parts)))) as steps:
+                for number in steps:
+                    asked = ahead.result()
+                    if number + 1 < len(parts):
+                        ahead = self._pool.submit(self._asked, unit, model, parts[number + 1])
+                    (found,) = self._blocks(model, [unit], [asked])
                     if isinstance(found, str):
                         raise ModelError(found)
                     yield found
 
         return _answer(unit, model, blocks())
 
-    def _blocks(self, model: _Model, parts: Sequence[tuple[Unit, Sequence[Any] | None]]) -> list[Block | str]:
-        """Answers to some examples of each unit, None for all it has, in common batches; or what is wrong with them."""
-        asked = [self._asked(unit, model, examples) for unit, examples in parts]
+    def _encoded(self, unit: Unit, model: _Model) -> Asked | str:
+        """The rows of all examples of a unit, which may have been made meanwhile."""
+        ahead = self._ahead.pop(unit.key, None)
+        return self._asked(unit, model, None) if ahead is None else ahead.result()
+
+    def _prepare(self, last: Unit, model: _Model) -> None:
+        """Start on the rows of the group that comes after a unit, where the same model answers it."""
+        following = next((unit for unit in self._waiting() if unit.group > last.group), None)
+        if following is None or _key(following) != _key(last):
+            return
+        for unit in self._group(following):
+            self._ahead[unit.key] = self._pool.submit(self._asked, unit, model, None)
+
+    def _blocks(
+        self, model: _Model, units: Sequence[Unit], asked: Sequence[Asked | str]
+    ) -> list[Block | str]:
+        """Answers to the rows of some units in common batches, or what is wrong with them."""
         waiting = [entry for entry in asked if isinstance(entry, Asked)]
         predictor = Predictor(
             headed=model.headed, batch_tokens=self.compute.batch_tokens, ranks=self.compute.ranks
         )
         try:
-            self.listener.encoding(parts[0][0], sum(len(entry.rows.lengths) for entry in waiting))
+            self.listener.encoding(units[0], sum(len(entry.rows.lengths) for entry in waiting))
             broken = predictor.answer(waiting, self.listener.encoded)
         # torch raises errors of many kinds; the model is what they have in common.
         except Exception as error:  # noqa: BLE001
-            kind = "" if isinstance(error, HarnessError) else f"{type(error).__name__} while the model ran: "
-            told = f"{kind}{' '.join(str(error).split())}"
-            return [f"{unit.name}: {told}" for unit, _ in parts]
+            return [f"{unit.name}: {model_error(error, 'ran')}" for unit in units]
         for name in predictor.work.__slots__:
             self.work[name] = self.work.get(name, 0) + int(getattr(predictor.work, name))
         if not self.compute.ranks.first:
@@ -153,11 +179,11 @@ class HeadAnswers:
         wrong = {id(waiting[number]): told for number, told in broken.items()}
         return [
             f"{unit.name}: {wrong[id(entry)]}" if id(entry) in wrong else _block(unit, entry)
-            for (unit, _), entry in zip(parts, asked, strict=True)
+            for unit, entry in zip(units, asked, strict=True)
         ]
 
     def _asked(self, unit: Unit, model: _Model, examples: Sequence[Any] | None) -> Asked | str:
-        """The rows of some examples with what reads them, or what is wrong with them."""
+        """The rows of some examples, None for all, with what reads them, or what is wrong with them."""
         task_format = unit.task.format
         if not isinstance(task_format, HeadFormat):
             raise SpecError(f"{unit.name}: the format '{task_format.name}' reads no head")
@@ -176,8 +202,12 @@ class HeadAnswers:
         except Exception as error:  # noqa: BLE001 - a format may be a plugin's
             return blame(unit, error)
 
+    def close(self) -> None:
+        """Wait for what is being encoded, and take on no more."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
     def _model(self, unit: Unit) -> _Model:
-        key = (unit.model, unit.order, unit.task.format.head)
+        key = _key(unit)
         if self._open is not None and self._open[0] == key:
             return self._open[1]
         if key in self._broken:
@@ -189,12 +219,7 @@ class HeadAnswers:
             raise
         # torch raises errors of many kinds; what could not be made once is not tried again for every language.
         except Exception as error:
-            kind = (
-                ""
-                if isinstance(error, HarnessError)
-                else f"{type(error).__name__} while the model was made: "
-            )
-            self._broken[key] = f"{kind}{' '.join(str(error).split())}"
+            self._broken[key] = model_error(error, "was made")
             raise ModelError(self._broken[key]) from error
         self._open = (key, model)
         return model
@@ -213,11 +238,18 @@ class HeadAnswers:
                     checkpoint, head, order, device=self.compute.device, dtype=self.compute.dtype
                 )
             )
+        except DeviceError:
+            raise
         except ModelError as error:
             if unit.phase is None:
                 raise
             raise tuning.damaged(checkpoint.folder, str(error)) from error
         return _Model(headed=headed, weights=checkpoint.weights, trained=trained)
+
+
+def _key(unit: Unit) -> tuple[Any, ...]:
+    """By which model a unit is answered."""
+    return unit.model, unit.order, unit.task.format.head
 
 
 def _block(unit: Unit, asked: Asked | str) -> Block | str:

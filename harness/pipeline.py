@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from harness.answers import Answer
+from harness.catalog import Catalog
 from harness.engine.session import Sessions
 from harness.errors import HarnessError, OutputError, PluginError, SpecError
 from harness.headanswers import HeadAnswers
@@ -20,7 +21,6 @@ from harness.headtraining import training_caveats
 from harness.plan import Plan, Space, Unit
 from harness.progress import Listener, Silent
 from harness.records import Record, predictions_path, split_caveat
-from harness.registry import Catalog
 from harness.run import RunWriter
 from harness.unitrows import blame
 from harness.vectoranswers import VectorAnswers
@@ -102,6 +102,7 @@ class Road:
                 self.listener.finished(unit, records)
         finally:
             vectors.close()
+            heads.close()
             self.sessions.flush()
             outcome.work = _work(self.sessions, heads)
         outcome.work = self.sessions.compute.ranks.summed(dict(outcome.work))
@@ -215,6 +216,7 @@ def follow(plan: Plan, catalog: Catalog, sessions: Sessions, pending: Sequence[i
                 silent.failed(unit, str(error))
     finally:
         vectors.close()
+        heads.close()
     sessions.compute.ranks.summed(_work(sessions, heads))
 
 

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import digests
-from harness.answers import Answer, Block
+from harness.answers import Answer, Block, model_error
 from harness.encoders import stored_as
 from harness.engine.session import Session, Sessions
 from harness.engine.tokens import Tokens
-from harness.errors import HarnessError, ModelError, OutputError, SpecError
+from harness.errors import ModelError, OutputError, SpecError
 from harness.formats.base import VectorFormat
 from harness.plan import Plan, Unit
 from harness.progress import Listener
@@ -136,7 +136,7 @@ class VectorAnswers:
             raise
         # torch and the tokenizers raise errors of many kinds; the model is what they have in common.
         except Exception as error:  # noqa: BLE001
-            self._failed[group] = _told(error, "ran")
+            self._failed[group] = model_error(error, "ran")
 
     def _prepare(self, group: int) -> None:
         """Start on the tokens of a group; one whose model cannot be opened costs its own units alone."""
@@ -149,7 +149,7 @@ class VectorAnswers:
         except OutputError:
             raise
         except Exception as error:  # noqa: BLE001 - see above
-            self._failed[group], self._ahead[group] = _told(error, "was opened"), None
+            self._failed[group], self._ahead[group] = model_error(error, "was opened"), None
             return
         missing = self._ranks.from_first(lambda: embedder.missing(mine))
         if missing:
@@ -184,9 +184,3 @@ class VectorAnswers:
     def close(self) -> None:
         """Wait for what is being tokenised, and take on no more."""
         self._pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _told(error: Exception, when: str) -> str:
-    """One line on what the model did, for each unit that it costs."""
-    kind = "" if isinstance(error, HarnessError) else f"{type(error).__name__} while the model {when}: "
-    return f"{kind}{' '.join(str(error).split())}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 
 from harness import Json, Metric, OutputError, Parts, Predictions, SpecError, files, grouping
 from harness.engine.predict import Predictor
+from harness.headanswers import HeadAnswers
 from harness.metric import Score
 from harness.records import PredictionsWriter, write_predictions
 from harness.run import RunWriter
@@ -94,6 +96,43 @@ def test_a_block_that_fails_leaves_no_file_and_the_other_units_go_on(
     )
     assert [path.stem for path in (tmp_path / "run").rglob("*.parquet")] == ["en"]
     assert not list(tmp_path.rglob("*.tmp"))
+
+
+@pytest.mark.parametrize(
+    ("examples", "ahead"), [(6, [True, False]), (3, [True, False, True, False])], ids=["groups", "blocks"]
+)
+def test_the_next_tokens_are_made_while_the_model_runs(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, examples: int, ahead: list[bool]
+) -> None:
+    """Of the next group of languages, or of a long unit's next block."""
+    command = (*EVAL, "-t", "xnli", "-l", "de,en", "--limit", "6", "-o")
+    assert cli(*command, tmp_path / "once").code == 0
+    in_blocks(monkeypatch, examples)
+    answer, asked = Predictor.answer, HeadAnswers._asked
+    encoded, seen = threading.Semaphore(0), list[bool]()
+
+    def told(self: HeadAnswers, *arguments: Any) -> Any:
+        if threading.current_thread() is threading.main_thread():
+            return asked(self, *arguments)
+        found = asked(self, *arguments)
+        encoded.release()
+        return found
+
+    def answered(self: Predictor, *arguments: Any) -> Any:
+        # Of a long unit the first block is made in the other thread too.
+        if examples == 3 and len(seen) % 2 == 0:
+            assert encoded.acquire(timeout=30)
+        seen.append(encoded.acquire(timeout=30 if ahead[len(seen)] else 0.01))
+        return answer(self, *arguments)
+
+    monkeypatch.setattr(HeadAnswers, "_asked", told)
+    monkeypatch.setattr(Predictor, "answer", answered)
+    said = cli(*command, tmp_path / "ahead")
+    assert said.code == 0, said.err
+    assert seen == ahead
+    assert (tmp_path / "ahead" / "records.jsonl").read_bytes() == (
+        tmp_path / "once" / "records.jsonl"
+    ).read_bytes()
 
 
 # Prediction files

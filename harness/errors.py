@@ -8,6 +8,7 @@ HarnessError                    2   something the user can mend; one line, no tr
 ├── SpecError                   2   a TaskSpec, Metric or Suite that contradicts itself
 ├── DataError                   2   a file or data set that is missing or malformed
 ├── ModelError                  2   a checkpoint that cannot be opened or gives no finite numbers
+│   └── DeviceError             2   a device without room for a model, or one that failed
 └── OutputError                 2   an output folder that cannot be used
     └── UnwrittenError          2   a write that failed: a full disk, a folder that cannot be written
 """
@@ -88,6 +89,10 @@ class DataError(HarnessError):
 
 class ModelError(HarnessError):
     """A checkpoint that cannot be opened, or that gives numbers that are not finite."""
+
+
+class DeviceError(ModelError):
+    """A device that has no room for a model, or that failed while one ran; nothing is said against the model's files."""
 
 
 class OutputError(HarnessError):

@@ -17,6 +17,7 @@ from torch import nn
 
 from harness.checkpoints import Checkpoint
 from harness.encoders import Languages
+from harness.engine.fetching import sent
 
 # Of the change of the token itself: what earlier tokens may change by, for products may be rounded in another way.
 _STILL = 1e-4
@@ -43,7 +44,7 @@ class RowReader:
         """
         name = self.languages.argument
         device = next(self.encoder.parameters()).device
-        given = torch.from_numpy(numbers.astype(np.int64)).to(device)
+        given = sent(numbers.astype(np.int64), device)
 
         def add(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             return args, {**kwargs, name: given}

@@ -1,4 +1,5 @@
-"""What a device computes, taken from it one batch late, so that it need not wait for the host. Knows tensors only."""
+"""Arrays on their way to a device, and what it computes on its way back, one batch late, so that neither side waits for the
+other. Knows arrays and tensors only."""
 
 from __future__ import annotations
 
@@ -11,6 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 _T = TypeVar("_T")
+
+
+def sent(array: NDArray[Any], device: torch.device) -> Tensor:
+    """An array on a device, without waiting for the copy; on a CPU the array's own memory."""
+    tensor = torch.from_numpy(np.ascontiguousarray(array))
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
 class Fetched:

@@ -7,6 +7,11 @@ from typing import Any
 
 import torch
 
+from harness.errors import DeviceError
+
+# What torch raises because of a device, and not because of a model or its files: no room, a fault of the card or its driver.
+TROUBLES: tuple[type[RuntimeError], ...] = (torch.OutOfMemoryError, torch.AcceleratorError)
+
 
 def facts() -> dict[str, Any]:
     """Threads, CUDA devices by name, and whether bfloat16 is in hardware, as a JSON value."""
@@ -35,10 +40,22 @@ def limit_threads(threads: int | None) -> None:
 def multiplies_bfloat16(device: str) -> bool:
     """Whether matrices of bfloat16 are multiplied in hardware, adding in float32; elsewhere float32 is several times faster."""
     if device.startswith("cuda"):
-        return bool(torch.cuda.is_bf16_supported())
+        # Without a look at the card itself torch says yes to older ones too, which only store bfloat16.
+        with torch.cuda.device(device):
+            return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     capabilities: Callable[[], dict[str, bool]] = getattr(torch.cpu, "get_capabilities", dict)
     known = capabilities()
     return bool(known.get("amx_bf16") or known.get("avx512_bf16"))
+
+
+def device_error(what: str, error: RuntimeError) -> DeviceError:
+    """The line on one of :data:`TROUBLES` that came at something."""
+    told = " ".join(str(error).split())[:300]
+    if isinstance(error, torch.OutOfMemoryError):
+        return DeviceError(
+            f"{what} does not fit the device's memory; use another --device, --dtype bfloat16 or a smaller model ({told})"
+        )
+    return DeviceError(f"{what}: the device failed ({type(error).__name__}: {told})")
 
 
 def remark_on(dtype: str, device: str) -> str:

@@ -19,21 +19,26 @@ def torch_knn(
     queries: Matrix, base: Matrix, k: int, *, device: str = "cuda"
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """The ``k`` rows of ``base`` with the largest inner products, as :func:`harness.search.faiss_knn` finds them."""
-    scores = np.empty((len(queries), k), dtype=np.float32)
-    rows = np.empty((len(queries), k), dtype=np.int64)
+    scores = np.empty((len(queries), 0), dtype=np.float32)
+    rows = np.empty((len(queries), 0), dtype=np.int64)
     with full_products():
-        for start, some in blocks(queries, _QUERY_BLOCK):
-            asked = _tensor(some, device)
-            best = torch.empty((len(asked), 0), device=device)
-            where = torch.empty((len(asked), 0), dtype=torch.int64, device=device)
-            for low, part in blocks(base, _BASE_BLOCK):
-                block = _tensor(part, device)
-                found, place = torch.topk(asked @ block.T, min(k, len(block)), dim=1)
+        # The base is brought once; of the queries, which may be as many, only their best so far go back and forth.
+        for low, part in blocks(base, _BASE_BLOCK):
+            block = _tensor(part, device)
+            width = min(k, low + len(block))
+            better, places = (
+                np.empty((len(queries), width), dtype=np.float32),
+                np.empty((len(queries), width), np.int64),
+            )
+            for start, some in blocks(queries, _QUERY_BLOCK):
+                mine = slice(start, start + len(some))
+                best, where = (torch.from_numpy(known[mine]).to(device) for known in (scores, rows))
+                found, place = torch.topk(_tensor(some, device) @ block.T, min(k, len(block)), dim=1)
                 best, where = torch.cat([best, found], dim=1), torch.cat([where, place + low], dim=1)
-                best, order = torch.topk(best, min(k, best.shape[1]), dim=1)
-                where = torch.gather(where, 1, order)
-            scores[start : start + len(asked)] = best.cpu().numpy()
-            rows[start : start + len(asked)] = where.cpu().numpy()
+                best, order = torch.topk(best, width, dim=1)
+                better[mine] = best.cpu().numpy()
+                places[mine] = torch.gather(where, 1, order).cpu().numpy()
+            scores, rows = better, places
     return scores, rows
 
 

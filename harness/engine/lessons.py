@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from harness.curriculum import steps_in_all, steps_of
+from harness.engine.fetching import sent
 from harness.engine.headed import Headed
 from harness.engine.headmodules import loss
 from harness.engine.predict import gather, reading
@@ -248,7 +249,7 @@ def _loss_of(
     if kind in ("token", "vocabulary"):
         targets = _by_token(step, rows, length, headed.device)
     else:
-        targets = torch.from_numpy(step.targets[step.items[places]]).to(headed.device)
+        targets = sent(step.targets[step.items[places]], headed.device)
     if kind == "vocabulary":
         # Scores over a whole vocabulary are made only where they count.
         chosen = targets != IGNORED
@@ -281,7 +282,7 @@ def _by_token(step: Step, rows: Ints, length: int, device: torch.device) -> Tens
     places = step.starts[rows][:, None] + np.arange(length)
     inside = places < step.starts[rows + 1][:, None]
     padded = np.where(inside, step.targets[np.minimum(places, len(step.targets) - 1)], IGNORED)
-    return torch.from_numpy(padded).to(device)
+    return sent(padded, device)
 
 
 def _side_by_side(scores: Tensor, sizes: Ints) -> Tensor:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from harness.checkpoints import Checkpoint
 from harness.engine import proving
 from harness.engine.adapting import RowReader, encoder_of, prepare, row_reader
-from harness.engine.hardware import multiplies_bfloat16
+from harness.engine.hardware import TROUBLES, multiplies_bfloat16
 from harness.engine.opening import (
     all_there,
     check_vocabulary,
@@ -180,6 +180,8 @@ def _probe(checkpoint: Checkpoint, model: nn.Module, depth: int) -> tuple[Tensor
     with torch.inference_mode():
         try:
             output = model(**_probe_input(model), output_hidden_states=True)
+        except TROUBLES:
+            raise
         except (RuntimeError, ValueError, TypeError, IndexError) as error:
             told = " ".join(str(error).split())
             raise ModelError(f"{checkpoint.folder}: does not run as an encoder ({told[:300]})") from error

@@ -16,6 +16,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, AutoModelForQuestionAnswering, AutoTokenizer
 
 from harness.checkpoints import Checkpoint
+from harness.engine.hardware import TROUBLES, device_error
 from harness.errors import ModelError
 
 
@@ -121,6 +122,8 @@ def quiet(checkpoint: Checkpoint, *passed_on: type[Exception]) -> Iterator[None]
             yield
     except ModelError:
         raise
+    except TROUBLES as error:
+        raise device_error(str(checkpoint.folder), error) from error
     # transformers, tokenizers, safetensors and pickle raise a dozen kinds of errors for a folder that cannot be read.
     except Exception as error:
         if isinstance(error, passed_on):

@@ -1,8 +1,8 @@
 """Padding-free passes: sequences of any lengths behind one another in one row, through a model's own modules.
 
 All tokens of a batch are one matrix for everything that works on tokens alone; attention, registered with transformers,
-stays within each sequence: group by group of equally long ones, or by torch's kernel for such rows in half precision on
-CUDA. On a CPU a row has one of few constant lengths, filled up behind the sequences, so that a matrix product has the same
+stays within each sequence: group by group of equally long ones, or in half precision on CUDA by torch's kernel for such
+rows, where this torch has it. On a CPU a row has one of few constant lengths, filled up behind the sequences, so that a matrix product has the same
 shape, and rounds alike, in whatever company a sequence is. Knows modules and arrays of tokens; knows no head, task or text.
 """
 
@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,9 @@ from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from harness.engine import batching
+from harness.engine.fetching import sent
 from harness.engine.freed import LARGEST
+from harness.engine.hardware import TROUBLES
 
 NAME = "harness_packed"
 # Tokens of a full row on a CPU, for layers of up to some width: sequences of 128 and 384 tokens fill it without a rest.
@@ -128,12 +131,12 @@ class Packer:
         positions = _positions(own, lengths, self.counts_from)
         flat = [own, positions, *([] if segments is None else [segments[places].astype(np.int64)])]
         # Filling repeats the first token: whatever it is, ids and positions are such that the model has.
-        tensors = [_sent(np.concatenate([part, np.repeat(part[:1], filling)])[None], device) for part in flat]
+        tensors = [sent(np.concatenate([part, np.repeat(part[:1], filling)])[None], device) for part in flat]
         borders = np.concatenate([[0], ends]).astype(np.int32)
         layout = Layout(
             groups=tuple((len(list(group)), length) for length, group in itertools.groupby(lengths.tolist())),
             total=tokens + filling,
-            borders=_sent(borders, device) if device.type == "cuda" else None,
+            borders=sent(borders, device) if device.type == "cuda" else None,
         )
         return Row(
             layout=layout,
@@ -214,12 +217,6 @@ def _positions(
     return np.where(counted, behind - np.repeat(before, lengths), 0) + counts_from
 
 
-def _sent(array: NDArray[Any], device: torch.device) -> Tensor:
-    """An array on a device, without waiting for the copy."""
-    tensor = torch.from_numpy(np.ascontiguousarray(array))
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
-
-
 def register() -> None:
     """Make the attention known to transformers; it asks for no mask, as none is registered under this name."""
     AttentionInterface.register(NAME, attention)
@@ -253,8 +250,9 @@ def attention(
     strange = sorted(name for name in _NOT_COMPUTED if more.get(name) is not None)
     if strange:
         raise ValueError(f"attention with {', '.join(strange)} is not computed over packed rows")
-    if layout.borders is not None and query.dtype in (torch.float16, torch.bfloat16):
-        return _by_kernel(module, (query, key, value), layout, more), None
+    options = kernel_options(query, key) if layout.borders is not None else None
+    if options is not None:
+        return _by_kernel(module, (query, key, value), layout, more, options), None
     rows = [tensor[0].transpose(0, 1) for tensor in (query, key, value)]
     parts = []
     for own in zip(*map(layout.parts, rows), strict=True):
@@ -288,8 +286,47 @@ def _window(length: int, reach: int, causal: bool, device: torch.device) -> Tens
     return seen[None, None]
 
 
+def kernel_options(query: Tensor, key: Tensor) -> Mapping[str, Any] | None:
+    """What to tell torch's kernel for packed rows besides these, None where it cannot be used on tensors of this kind.
+
+    torch 2.10 is the first that has it, 2.11 the first that takes a scale and a window; which of the other arguments it takes
+    is another matter in each version, and on each card.
+    """
+    if query.dtype not in (torch.float16, torch.bfloat16):
+        return None
+    return _options_on(query.device, query.dtype, query.shape[1], key.shape[1], query.shape[3])
+
+
+@cache
+def _options_on(
+    device: torch.device, dtype: torch.dtype, heads: int, key_heads: int, size: int
+) -> Mapping[str, Any] | None:
+    """The first of the ways to call the kernel that it does not refuse, tried on two short sequences."""
+    try:
+        from torch.nn.attention.varlen import varlen_attn
+    except ImportError:
+        return None
+    shared: dict[str, Any] = {"enable_gqa": True} if heads != key_heads else {}
+    query, key = (torch.ones((3, count, size), device=device, dtype=dtype) for count in (heads, key_heads))
+    borders = torch.tensor([0, 1, 3], device=device, dtype=torch.int32)
+    # Sums that are not split over blocks do not depend on the longest sequence of a batch.
+    for options in ({**shared, "num_splits": 1}, shared):
+        try:
+            varlen_attn(query, key, key, borders, borders, 2, 2, scale=1.0, window_size=(-1, -1), **options)
+        except TROUBLES:
+            raise
+        except (RuntimeError, TypeError, ValueError):
+            continue
+        return options
+    return None
+
+
 def _by_kernel(
-    module: nn.Module, tensors: tuple[Tensor, Tensor, Tensor], layout: Layout, more: dict[str, Any]
+    module: nn.Module,
+    tensors: tuple[Tensor, Tensor, Tensor],
+    layout: Layout,
+    more: dict[str, Any],
+    options: Mapping[str, Any],
 ) -> Tensor:
     from torch.nn.attention.varlen import varlen_attn
 
@@ -306,9 +343,7 @@ def _by_kernel(
         longest,
         scale=more.get("scaling"),
         window_size=(left, 0 if causal else left) if left >= 0 else (-1, 0 if causal else -1),
-        enable_gqa=query.shape[1] != key.shape[1],
-        # Sums are not split over blocks, so that a sequence's do not depend on the longest of its batch.
-        num_splits=1,
+        **options,
     )
     return found[None]  # type: ignore[no-any-return]
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from harness.engine import batching
 from harness.engine.adapting import least_rows
+from harness.engine.fetching import sent
 from harness.engine.load import Encoder, hidden_states
 from harness.engine.packed import repeated
 from harness.engine.tokens import Tokens
@@ -54,11 +55,9 @@ def _padded(
     places = np.minimum(places, len(tokens.ids) - 1)
     padding = encoder.tokenizer.pad_token_id or 0
     ids = np.where(inside, tokens.ids[places], padding).astype(np.int64)
-    inputs = {"input_ids": torch.from_numpy(ids).to(encoder.device, non_blocking=True)}
+    inputs = {"input_ids": sent(ids, encoder.device)}
     if batch.padded:
-        inputs["attention_mask"] = torch.from_numpy(inside.astype(np.int64)).to(
-            encoder.device, non_blocking=True
-        )
+        inputs["attention_mask"] = sent(inside.astype(np.int64), encoder.device)
     states = hidden_states(encoder, [space.layer for space in spaces], inputs)
     return {
         space: _pooled(
@@ -94,7 +93,7 @@ def _without_special(inside: NDArray[np.bool_], special: NDArray[np.bool_]) -> N
 
 def _pooled(state: Tensor, kept: NDArray[np.bool_] | None, space: Space) -> Tensor:
     with torch.inference_mode():
-        mask = torch.from_numpy(kept).to(state.device) if kept is not None else None
+        mask = sent(kept, state.device) if kept is not None else None
         return pool(state.float(), mask, space.pooling)
 
 

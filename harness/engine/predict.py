@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from harness.engine import batching
-from harness.engine.embed import Work
-from harness.engine.fetching import Fetched, one_late
+from harness.engine.fetching import Fetched, one_late, sent
 from harness.engine.headed import Headed
 from harness.engine.load import not_finite
 from harness.engine.packed import batches_of
+from harness.engine.passes import Work, launched
 from harness.engine.pooling import filled
 from harness.engine.ranks import ALONE, Ranks
 from harness.errors import ModelError
@@ -133,18 +133,16 @@ class Predictor:
         self, batches: Sequence[batching.Batch], flat: _Flat
     ) -> Iterator[tuple[batching.Batch, Fetched]]:
         """Batches, or their halves in order, and their scores, which a device may still be computing."""
-        waiting = list(reversed(batches))
-        while waiting:
-            batch = waiting.pop()
-            scores = self._launched(batch, flat)
-            if scores is None:
-                waiting += reversed(batch.halves())
-                continue
-            self.work.batches += 1
-            self.work.sequences += len(batch.rows)
-            self.work.tokens += int(flat.lengths[batch.rows].sum())
-            self.work.padded_tokens += self._tokens(batch, flat)
-            yield batch, scores
+        headed = self.headed
+        return launched(
+            batches,
+            lambda batch: Fetched((_packed if batch.packed else _padded)(headed, batch, flat)),
+            flat.lengths,
+            packer=headed.packer,
+            device=headed.device,
+            work=self.work,
+            noun="row",
+        )
 
     def _batches(self, flat: _Flat) -> Iterator[batching.Batch]:
         for part in np.unique(flat.parts).tolist():
@@ -153,26 +151,6 @@ class Predictor:
                 self.headed.packer, flat.lengths[mine], self.batch_tokens, self.headed.device
             ):
                 yield replace(batch, rows=mine[batch.rows])
-
-    def _launched(self, batch: batching.Batch, flat: _Flat) -> Fetched | None:
-        """Scores of a batch, None where it must be halved for want of memory."""
-        try:
-            return Fetched((_packed if batch.packed else _padded)(self.headed, batch, flat))
-        except torch.OutOfMemoryError as error:
-            if len(batch.rows) == 1:
-                raise ModelError(
-                    f"one row of {int(flat.lengths[batch.rows[0]])} tokens does not fit the memory of {self.headed.device}; use a "
-                    "smaller --max-length or another device"
-                ) from error
-        torch.cuda.empty_cache()
-        self.work.halved += 1
-        return None
-
-    def _tokens(self, batch: batching.Batch, flat: _Flat) -> int:
-        """Tokens that went through the model for a batch, padding or filling included."""
-        if batch.packed and self.headed.packer is not None:
-            return self.headed.packer.size(int(flat.lengths[batch.rows].sum()))
-        return batch.length * len(batch.rows)
 
     def _read(
         self, batch: batching.Batch, scores: NDArray[np.float32], flat: _Flat
@@ -304,10 +282,9 @@ def gather(
     places = np.minimum(places, len(ids) - 1)
     padding = headed.tokenizer.padding
     device = headed.device
-    filled = torch.from_numpy(np.where(inside, ids[places], padding).astype(np.int64))
-    mask = torch.from_numpy(inside.astype(np.int64)).to(device, non_blocking=True) if masked else None
+    filled = sent(np.where(inside, ids[places], padding).astype(np.int64), device)
+    mask = sent(inside.astype(np.int64), device) if masked else None
     kinds = None
     if headed.tokenizer.template.segments:
-        kinds = torch.from_numpy(np.where(inside, segments[places], 0).astype(np.int64))
-        kinds = kinds.to(device, non_blocking=True)
-    return filled.to(device, non_blocking=True), mask, kinds
+        kinds = sent(np.where(inside, segments[places], 0).astype(np.int64), device)
+    return filled, mask, kinds

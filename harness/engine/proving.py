@@ -5,7 +5,6 @@ Knows modules; trusts no list of families. A model for which the proof fails is 
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import math
 from collections.abc import Callable, Sequence
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 
 from harness.engine import packed
 from harness.engine.freed import keep_freed
+from harness.engine.hardware import TROUBLES
 from harness.engine.packed import Packer
 
 # What a model may raise that takes no positions, hands on no layout, or wants rows of its own kind.
@@ -71,6 +71,8 @@ def _proven(base: nn.Module, whole: nn.Module, run: Run, *, pooled: bool, segmen
     trial = _Trial.of(base, run, lengths, padding, pooled=pooled, segments=segments)
     try:
         alone = trial.alone(next((size for size in sizes if size >= sum(lengths)), sum(lengths)))
+    except TROUBLES:
+        raise
     except _REFUSALS:
         return None
     # A row on a CPU has the very shape of its sequences' passes alone; heads behind one token of each have another.
@@ -79,8 +81,13 @@ def _proven(base: nn.Module, whole: nn.Module, run: Run, *, pooled: bool, segmen
     found: list[tuple[tuple[float, float], Packer]] = []
     for counts_from, way in itertools.product(counts, ("first", "last", "mean") if pooled else ("",)):
         tried = Packer(base=base, counts_from=counts_from, pooled=way, sizes=sizes)
-        with contextlib.suppress(*_REFUSALS):
+        try:
             apart = _furthest(alone, trial.together(tried))
+        except TROUBLES:
+            raise
+        except _REFUSALS:
+            continue
+        else:
             if apart[0] <= limits[0] and apart[1] <= limits[1]:
                 found.append((apart, tried))
     # In half precision a wrong way may be near too, where little hangs on it in the numbers drawn; the right one is nearer.

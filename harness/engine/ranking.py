@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.engine.drawing import Drawn, parts_of
+from harness.engine.fetching import sent
 from harness.engine.headed import Headed
 from harness.engine.lessons import Step, mean_loss
 from harness.engine.predict import gather, reading
@@ -73,7 +74,7 @@ def _loss(headed: Headed, step: Step, places: Ints, ranked: Bitexts) -> Tensor:
     begin = (np.cumsum(step.sizes) - step.sizes)[places]
     rows = step.rows[ranges(begin, step.sizes[places])]
     vectors = _vectors(headed, step, rows)
-    texts = torch.from_numpy(step.targets[rows]).to(headed.device)
+    texts = sent(step.targets[rows], headed.device)
     sizes = step.sizes[places].tolist()
     groups = zip(torch.split(vectors, sizes), torch.split(texts, sizes), strict=True)
     return torch.stack(
@@ -109,7 +110,7 @@ def _vectors(headed: Headed, step: Step, rows: Ints) -> Tensor:
     lengths = step.starts[rows + 1] - step.starts[rows]
     order = np.argsort(-lengths, kind="stable")
     found = torch.cat([_read(headed, step, rows[part]) for part in _parts(headed, order)])
-    return found[torch.from_numpy(np.argsort(order, kind="stable")).to(headed.device)]
+    return found[sent(np.argsort(order, kind="stable"), headed.device)]
 
 
 def _parts(headed: Headed, order: Ints) -> Iterator[Ints]:

@@ -100,7 +100,11 @@ class Ranks:
         stopped = [rank for rank in failed if json.loads(told[rank])["kind"] == "KeyboardInterrupt"]
         rank = (stopped or failed)[0]
         if rank == self.rank and failure is not None:
-            raise failure
+            try:
+                raise failure
+            finally:
+                # Else this frame, the error and its traceback hold on to one another, and to the tensors of what failed.
+                del failure
         raise _again(json.loads(told[rank]), rank)
 
     def from_first(self, compute: Callable[[], T]) -> T:

@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 from harness import search
 from harness.checkpoints import Checkpoint
 from harness.engine import embed, load
-from harness.engine.embed import Embedder, Work
+from harness.engine.embed import Embedder
 from harness.engine.load import Encoder
+from harness.engine.passes import Work
 from harness.engine.ranks import ALONE, Ranks
 from harness.engine.tokens import Tokens
 from harness.engine.train import MICRO_TOKENS
+from harness.errors import ModelError
 from harness.formats.base import Vectors
 from harness.plan import Plan, Space
 from harness.search import Neighbours
@@ -106,17 +108,18 @@ class Session:
     spaces: Sequence[Space]
     compute: Compute
     _embedders: dict[int, Embedder] = field(default_factory=dict)
-    _failure: Exception | None = None
+    _failure: str = ""
 
     @cached_property
     def encoder(self) -> Encoder:
         """The model, opened on first use, once whether that succeeds or not; raises ModelError."""
-        if self._failure is not None:
-            raise self._failure
+        if self._failure:
+            raise ModelError(self._failure)
         try:
             return load.load_encoder(self.checkpoint, device=self.compute.device, dtype=self.compute.dtype)
-        except Exception as error:
-            self._failure = error
+        # Its text alone is kept: with the error the run would keep whatever of the model lies on the device.
+        except ModelError as error:
+            self._failure = str(error)
             raise
 
     def open(self) -> None:

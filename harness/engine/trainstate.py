@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import shutil
 import tempfile
 from dataclasses import asdict, dataclass, field
@@ -19,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from harness import files
+from harness.engine.hardware import TROUBLES, device_error
 from harness.errors import ModelError, OutputError
 from harness.home import ADVICE
 from harness.modelfolder import check_safetensors
@@ -38,8 +40,8 @@ class Progress:
         waited: Selection scores since then.
         seconds: Time spent so far.
         tokens: Real tokens that went through the model.
-        curve: ``{"step", "loss", "learning_rate", "gradient_norm"}``, the loss averaged since the entry before; with
-            several lessons also ``losses`` by name.
+        curve: ``{"step", "loss", "learning_rate", "gradient_norm"}``, the loss averaged since the entry before, the norm
+            None where it was not finite; with several lessons also ``losses`` by name.
         selection: ``{"step", "score"}``.
         watched: ``{"step", "losses"}``, held-out losses by name.
         loss_sum: Of the steps since the last entry of the curve; ``loss_steps`` their number; ``losses`` sum and number
@@ -63,6 +65,34 @@ class Progress:
     losses: dict[str, list[float]] = field(default_factory=dict)
     scaler: dict[str, Any] = field(default_factory=dict)
     ranks: list[list[int]] = field(default_factory=list)
+
+    def note(self, loss: float, norm: float, rate: float, *, lesson: str, whole: bool) -> None:
+        """Write down the loss of the step that was made.
+
+        Args:
+            loss: Of the step; ``norm`` its gradient's before clipping, ``rate`` its learning rate.
+            lesson: Which was learned, ``""`` where there is but one.
+            whole: Whether an entry of the curve ends here.
+        """
+        self.loss_sum += loss
+        self.loss_steps += 1
+        if lesson:
+            total, count = self.losses.get(lesson, [0.0, 0])
+            self.losses[lesson] = [total + loss, count + 1]
+        if not whole:
+            return
+        mean = self.loss_sum / self.loss_steps
+        point: dict[str, Any] = {
+            "step": self.step,
+            "loss": mean,
+            "learning_rate": rate,
+            # JSON has no word for infinity, to which a step in float16 may run over.
+            "gradient_norm": norm if math.isfinite(norm) else None,
+        }
+        if self.losses:
+            point["losses"] = {name: total / count for name, (total, count) in self.losses.items()}
+        self.curve.append(point)
+        self.loss_sum, self.loss_steps, self.losses = 0.0, 0, {}
 
 
 def save_state(
@@ -111,7 +141,7 @@ def load_state(
     """Bring module, optimizer and random numbers back to the newest state; None where there is none.
 
     Raises:
-        ModelError: The state is damaged.
+        ModelError: The state is damaged; a DeviceError where only the device has no room for it.
     """
     found = _states(folder)
     if not found:
@@ -126,6 +156,8 @@ def load_state(
         if progress.best_step:
             check_safetensors(folder / _best(progress.best_step))
         return progress
+    except TROUBLES as error:
+        raise device_error(f"the state of the training below {folder}", error) from error
     except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError, ModelError) as error:
         raise _damaged(folder, state, error) from error
 
@@ -154,6 +186,8 @@ def load_best(folder: Path, module: nn.Module, step: int) -> None:
     """Bring the module back to the weights of the best step; raises ModelError where they are damaged."""
     try:
         _restore(module, load_file(folder / _best(step)))
+    except TROUBLES as error:
+        raise device_error(f"{folder / _best(step)}", error) from error
     except (OSError, RuntimeError, SafetensorError) as error:
         raise _damaged(folder, folder / _best(step), error) from error
 

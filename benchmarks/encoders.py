@@ -5,7 +5,9 @@
 All ways give a three-way head's scores for the same rows of random token ids; only real tokens count. ``plain batches`` are
 transformers' model over batches of 32 rows in the data's order, padded to the longest with a mask; ``sorted batches`` the same
 after sorting by length; ``padding-free prototype`` is a pass by hand over this one family: all tokens of a batch in one matrix
-for the linear layers, attention for each group of rows of one length. The harness is :class:`harness.engine.predict.Predictor`
+for the linear layers, attention for each group of rows of one length. ``its matrix products alone`` are the linear layers
+of all blocks over as many tokens as are real, in rows as the harness has them, on drawn numbers: no attention, no norm, nothing
+in between; what no pass over these tokens can be faster than. The harness is :class:`harness.engine.predict.Predictor`
 as it is. Lengths are drawn from a lognormal distribution with XNLI's mean of 42 tokens, and for questions as windows of 384 tokens
 of which somewhat more than half are full. Vocabulary of 30,522 instead of 250,002: embeddings cost no time, but memory.
 """
@@ -21,11 +23,12 @@ from typing import Any
 import sidebyside
 from sidebyside import Case, Goal, Json, Ready, Row, Turn, compared, in_turn, tell
 
-PLAIN, SORTED, HARNESS, PROTOTYPE = (
+PLAIN, SORTED, HARNESS, PROTOTYPE, PRODUCTS = (
     "plain batches of 32",
     "sorted batches of 32",
     "harness",
     "padding-free prototype",
+    "its matrix products alone",
 )
 EXACT = "float32"
 # Of plain batches in float32, at lengths that differ as much as these.
@@ -75,6 +78,8 @@ def _told(
     for way in (PLAIN, SORTED, PROTOTYPE):
         note = f"{rate:.0f} real tokens a second; scores differ by {distance(turns, way):.0e} at most"
         yield compared(what, turns, HARNESS, way, kind="speed", goal=goals.get(way), note=note)
+    yield compared(what, turns, HARNESS, PRODUCTS, note="the least that a pass can take")
+    yield compared(what, turns, PRODUCTS, PLAIN, kind="speed", note="the most that packing can win")
     if dtype != EXACT and EXACT in plain:
         # Of the same run, though not of the same rounds.
         against = f"{PLAIN}, {EXACT}"
@@ -273,11 +278,33 @@ def _pass(model: Any, packed: Sequence[Any]) -> Any:
     return model.classifier(states[torch.from_numpy(first)][:, None]).float().numpy()
 
 
+def _products(headed: Any, ids: Sequence[Any]) -> Any:
+    """The linear layers of the blocks over as many tokens; no scores."""
+    import numpy as np
+    import torch
+
+    from harness.engine.packed import room_of
+
+    layers = [part for part in headed.module.base.encoder.modules() if isinstance(part, torch.nn.Linear)]
+    tokens, room = sum(map(len, ids)), room_of(headed.module.base)
+    with torch.inference_mode():
+        for begin in range(0, tokens, room):
+            size = min(room, tokens - begin)
+            given = {
+                width: torch.randn(1, size, width, dtype=headed.dtype)
+                for width in {layer.in_features for layer in layers}
+            }
+            for layer in layers:
+                layer(given[layer.in_features])
+    return np.zeros((len(ids), 3), dtype=np.float32)
+
+
 WAYS: Mapping[str, Callable[[Any, Sequence[Any]], Any]] = {
     PLAIN: _plain,
     SORTED: _sorted,
     HARNESS: harness_scores,
     PROTOTYPE: _packed,
+    PRODUCTS: _products,
 }
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ def main() -> None:
     options = parser(__doc__, rounds=2)
     options.add_argument("--languages", default=LANGUAGES)
     options.add_argument("--dtype", default="float32,bfloat16")
+    options.add_argument("--ways", default=";".join(WAYS), help="names of the table with ; in between")
     chosen = options.parse_args()
     if chosen.worker:
         print(json.dumps(WAYS[chosen.worker](chosen)))
@@ -45,13 +46,14 @@ def main() -> None:
 
 def rows(options: argparse.Namespace) -> Iterator[Row]:
     """The harness against each other way, for each dtype."""
-    others = [way for way in WAYS if way != HARNESS]
+    chosen = [way for way in WAYS if way in options.ways.split(";")]
+    others = [way for way in chosen if way != HARNESS]
     lacks = {
         way: f"{name} is not installed" for way, name in NEEDED.items() if not importlib.util.find_spec(name)
     }
     if not (Path(options.data) / "tatoeba" / "v1").is_dir():
         lacks = dict.fromkeys(others, f"no tatoeba/v1 in {options.data}")
-    there = [way for way in WAYS if way not in lacks]
+    there = [way for way in chosen if way not in lacks]
     for dtype in options.dtype.split(","):
         what = f"{WHAT}, {dtype}"
         ways = {way: partial(_whole, options, way, dtype) for way in there}

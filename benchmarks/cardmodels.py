@@ -46,16 +46,18 @@ HEADS: Mapping[str, tuple[Head, str]] = {
 }
 
 
-def headed(kind: str, sizes: Mapping[str, int], device: torch.device, dtype: str) -> Headed:
-    """A model for a kind of rows, random and without dropout, as the harness would run it, packed where it can be."""
+def headed(
+    kind: str, sizes: Mapping[str, int], device: torch.device, dtype: str, *, dropout: float = 0.0
+) -> Headed:
+    """A random model for a kind of rows, as the harness would run it, packed where it can be."""
     head, ending = HEADS[kind]
     settings: dict[str, Any] = dict(
         sizes,
         max_position_embeddings=514,
         type_vocab_size=1,
         pad_token_id=_PADDING,
-        hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0,
+        hidden_dropout_prob=dropout,
+        attention_probs_dropout_prob=dropout,
         num_labels=len(head.labels) or 2,
     )
     config = transformers.XLMRobertaConfig(**settings)

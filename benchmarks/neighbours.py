@@ -73,7 +73,7 @@ def _inexact(case: Case, rounds: int) -> Iterator[Row]:
     """Exact search against one pass and against the inexact indices, over vectors of one kind."""
     turns = _turns(case, (EXACT, RATE, *INEXACT), rounds, {"rows": 500})
     found = turns[EXACT][-1].said
-    what = f"search, 2 × {len(found):,}, {case['vectors']}"
+    what = f"search, {case['vectors']}, from {len(found):,}"
     yield compared(what, turns, EXACT, RATE, kind="speed")
     for way in INEXACT:
         recall = _recall(found, turns[way][-1].said)

@@ -1,4 +1,4 @@
-"""What a model said of one unit, before it is scored: the value that both kinds of answering give to the road."""
+"""What a model said of one unit, before it is scored, or why it said nothing: what both kinds of answering give to the road."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ class HeadAnswers:
 
     @property
     def _most(self) -> int:
-        """Examples that are in memory as tokens and answers at once."""
+        """Examples that are answered at once; the tokens of as many more may be in memory meanwhile."""
         return GROUP_EXAMPLES[self.compute.kind]
 
     def _long(self, unit: Unit) -> bool:
@@ -92,10 +92,10 @@ class HeadAnswers:
 
     def _group(self, unit: Unit) -> list[Unit]:
         """What is answered together with a unit, which comes first."""
-        return [other for other in self._waiting() if other.group == unit.group]
+        return [other for other in self._grouped() if other.group == unit.group]
 
-    def _waiting(self) -> Iterator[Unit]:
-        """The units that are answered in groups and are not answered yet, in their order."""
+    def _grouped(self) -> Iterator[Unit]:
+        """The units that are answered in groups, in their order, without those whose answer lies ready."""
         for unit in map(self.plan.units.__getitem__, self.pending):
             if not (unit.spaces or unit.error or unit.key in self._ready or self._long(unit)):
                 yield unit
@@ -107,7 +107,9 @@ class HeadAnswers:
         except OutputError:
             raise
         except HarnessError as error:
-            self._ready.update({unit.key: f"{unit.name}: {error}" for unit in units})
+            for unit in units:
+                self._ahead.pop(unit.key, None)
+                self._ready[unit.key] = f"{unit.name}: {error}"
             return
         asked = [self._encoded(unit, model) for unit in units]
         self._prepare(units[-1], model)
@@ -152,7 +154,7 @@ class HeadAnswers:
 
     def _prepare(self, last: Unit, model: _Model) -> None:
         """Start on the rows of the group that comes after a unit, where the same model answers it."""
-        following = next((unit for unit in self._waiting() if unit.group > last.group), None)
+        following = next((unit for unit in self._grouped() if unit.group > last.group), None)
         if following is None or _key(following) != _key(last):
             return
         for unit in self._group(following):

@@ -5,9 +5,8 @@ Schema 2. The file makes a checkpoint explain itself: it holds the same of every
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from typing import Any
@@ -77,7 +76,7 @@ def training_facts(told: Told, exams: Sequence[tuple[Exam, float]]) -> dict[str,
         "ranks": progress.ranks or [[0, 1]],
         "seconds": round(progress.seconds, 3),
         "tokens": progress.tokens,
-        "curve": [_finite(point) for point in progress.curve],
+        "curve": progress.curve,
         "selection": progress.selection,
         "held_out": progress.watched,
         "dev": [
@@ -143,12 +142,4 @@ def _dev(exam: Exam, value: float, *, chosen: bool) -> dict[str, Any]:
         "n": exam.items,
         "higher_is_better": exam.higher_is_better,
         "chosen_on": chosen,
-    }
-
-
-def _finite(point: Mapping[str, Any]) -> dict[str, Any]:
-    """A point of the curve without numbers that JSON has not: a float16 step that overflowed has no norm."""
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in point.items()
     }

@@ -20,7 +20,7 @@ from harness.engine.accumulation import Accumulation
 from harness.engine.ranks import Ranks
 from harness.engine.session import Compute, Session
 from harness.engine.trainstate import Progress
-from harness.errors import DeviceError, ModelError
+from harness.errors import DeviceError
 from harness.place import Place
 
 Cli = Callable[..., Any]
@@ -132,7 +132,7 @@ def test_a_model_that_did_not_open_leaves_nothing_behind(
     )
     session = Session(checkpoint=open_checkpoint(str(sample_model)), spaces=(), compute=compute)
     for _ in range(2):
-        with pytest.raises(ModelError, match="no room for it") as caught:
+        with pytest.raises(DeviceError, match="no room for it") as caught:
             session.open()
         del caught
     assert len(made) == 1, "opening was tried once"
@@ -140,10 +140,15 @@ def test_a_model_that_did_not_open_leaves_nothing_behind(
 
 
 @pytest.mark.usefixtures("counted")
-def test_an_error_of_one_process_lets_go_of_what_it_was_computing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that memory is there for the smaller batch that is tried next."""
-    ranks = Ranks(place=Place(rank=0, size=2))
-    monkeypatch.setattr(Ranks, "exchange", lambda self, label, told: [told, b""])
+@pytest.mark.parametrize("ask", ["each", "from_first"])
+@pytest.mark.parametrize("rank", [0, 1])
+def test_an_error_in_several_processes_lets_go_of_what_they_were_computing(
+    rank: int, ask: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that memory is there for the smaller batch that is tried next, in whichever process; all of them ran out of it."""
+    ranks = Ranks(place=Place(rank=rank, size=2))
+    failed = b'{"kind": "OutOfMemoryError", "text": "made up"}'
+    monkeypatch.setattr(Ranks, "exchange", lambda self, label, told: [failed, failed])
     made: list[weakref.ref[Large]] = []
 
     def compute() -> None:
@@ -152,12 +157,12 @@ def test_an_error_of_one_process_lets_go_of_what_it_was_computing(monkeypatch: p
         raise torch.OutOfMemoryError("made up")
 
     try:
-        ranks.each(compute)
+        getattr(ranks, ask)(compute)
     except torch.OutOfMemoryError:
         pass
     else:
         pytest.fail("the error was lost")
-    assert made[0]() is None
+    assert [large() for large in made] == ([None] if ask == "each" or rank == 0 else [])
 
 
 def test_in_float16_a_process_without_items_knows_the_scale() -> None:
@@ -182,6 +187,6 @@ def test_in_float16_a_process_without_items_knows_the_scale() -> None:
 
 def test_a_gradient_without_end_is_written_as_json() -> None:
     progress = Progress(step=1)
-    progress.note(0.5, float("inf"), 1e-5, lesson="", whole=True)
+    progress.note(0.5, float("inf"), 1e-5, lesson="", ends_point=True)
     (point,) = json.loads(json.dumps(progress.curve, allow_nan=False))
     assert point == {"step": 1, "loss": 0.5, "learning_rate": 1e-5, "gradient_norm": None}

@@ -48,13 +48,11 @@ def multiplies_bfloat16(device: str) -> bool:
     return bool(known.get("amx_bf16") or known.get("avx512_bf16"))
 
 
-def device_error(what: str, error: RuntimeError) -> DeviceError:
-    """The line on one of :data:`TROUBLES` that came at something."""
+def device_error(what: str, error: RuntimeError, *, advice: str) -> DeviceError:
+    """The line on one of :data:`TROUBLES` that came at something, with what helps where there is no room for it."""
     told = " ".join(str(error).split())[:300]
     if isinstance(error, torch.OutOfMemoryError):
-        return DeviceError(
-            f"{what} does not fit the device's memory; use another --device, --dtype bfloat16 or a smaller model ({told})"
-        )
+        return DeviceError(f"{what} does not fit the device's memory; {advice} ({told})")
     return DeviceError(f"{what}: the device failed ({type(error).__name__}: {told})")
 
 

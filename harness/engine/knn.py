@@ -22,7 +22,7 @@ def torch_knn(
     scores = np.empty((len(queries), 0), dtype=np.float32)
     rows = np.empty((len(queries), 0), dtype=np.int64)
     with full_products():
-        # The base is brought once; of the queries, which may be as many, only their best so far go back and forth.
+        # A block of the base is brought once, and the queries go by it.
         for low, part in blocks(base, _BASE_BLOCK):
             block = _tensor(part, device)
             width = min(k, low + len(block))

@@ -123,7 +123,8 @@ def quiet(checkpoint: Checkpoint, *passed_on: type[Exception]) -> Iterator[None]
     except ModelError:
         raise
     except TROUBLES as error:
-        raise device_error(str(checkpoint.folder), error) from error
+        advice = "use another --device, --dtype bfloat16 or a smaller model"
+        raise device_error(str(checkpoint.folder), error, advice=advice) from error
     # transformers, tokenizers, safetensors and pickle raise a dozen kinds of errors for a folder that cannot be read.
     except Exception as error:
         if isinstance(error, passed_on):

@@ -2,8 +2,9 @@
 
 All tokens of a batch are one matrix for everything that works on tokens alone; attention, registered with transformers,
 stays within each sequence: group by group of equally long ones, or in half precision on CUDA by torch's kernel for such
-rows, where this torch has it. On a CPU a row has one of few constant lengths, filled up behind the sequences, so that a matrix product has the same
-shape, and rounds alike, in whatever company a sequence is. Knows modules and arrays of tokens; knows no head, task or text.
+rows, where this torch has it. On a CPU a row has one of few constant lengths, filled up behind the sequences, so that a
+matrix product has the same shape, and rounds alike, in whatever company a sequence is. Knows modules and arrays of tokens;
+knows no head, task or text.
 """
 
 from __future__ import annotations
@@ -25,7 +26,6 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from harness.engine import batching
 from harness.engine.fetching import sent
 from harness.engine.freed import LARGEST
-from harness.engine.hardware import TROUBLES
 
 NAME = "harness_packed"
 # Tokens of a full row on a CPU, for layers of up to some width: sequences of 128 and 384 tokens fill it without a rest.
@@ -313,8 +313,9 @@ def _options_on(
     for options in ({**shared, "num_splits": 1}, shared):
         try:
             varlen_attn(query, key, key, borders, borders, 2, 2, scale=1.0, window_size=(-1, -1), **options)
-        except TROUBLES:
+        except torch.OutOfMemoryError:
             raise
+        # Among them that the card has no such kernel.
         except (RuntimeError, TypeError, ValueError):
             continue
         return options

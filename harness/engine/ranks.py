@@ -93,32 +93,35 @@ class Ranks:
         if self.size == 1:
             return compute()
         value, failure = _tried(compute)
-        told = self.exchange("each", _told(failure))
-        failed = [rank for rank, entry in enumerate(told) if entry]
-        if not failed:
-            return value  # type: ignore[return-value]  # there is a value where nothing failed
-        stopped = [rank for rank in failed if json.loads(told[rank])["kind"] == "KeyboardInterrupt"]
-        rank = (stopped or failed)[0]
-        if rank == self.rank and failure is not None:
-            try:
+        try:
+            told = self.exchange("each", _told(failure))
+            failed = [rank for rank, entry in enumerate(told) if entry]
+            if not failed:
+                return value  # type: ignore[return-value]  # there is a value where nothing failed
+            stopped = [rank for rank in failed if json.loads(told[rank])["kind"] == "KeyboardInterrupt"]
+            rank = (stopped or failed)[0]
+            if rank == self.rank and failure is not None:
                 raise failure
-            finally:
-                # Else this frame, the error and its traceback hold on to one another, and to the tensors of what failed.
-                del failure
-        raise _again(json.loads(told[rank]), rank)
+            raise _again(json.loads(told[rank]), rank)
+        finally:
+            # Else this frame, the error and its traceback hold on to one another, and to the tensors of what failed.
+            del failure
 
     def from_first(self, compute: Callable[[], T]) -> T:
         """Compute in the first process only; its value, a JSON value, or its error comes to all."""
         if self.size == 1:
             return compute()
         value, failure = _tried(compute) if self.first else (None, None)
-        mine = (_told(failure) or json.dumps({"value": value}).encode()) if self.first else b""
-        told = json.loads(self.exchange("first", mine)[0])
-        if failure is not None:
-            raise failure
-        if "kind" in told:
-            raise _again(told, 0)
-        return value if self.first else told["value"]  # type: ignore[return-value]
+        try:
+            mine = (_told(failure) or json.dumps({"value": value}).encode()) if self.first else b""
+            told = json.loads(self.exchange("first", mine)[0])
+            if failure is not None:
+                raise failure
+            if "kind" in told:
+                raise _again(told, 0)
+            return value if self.first else told["value"]  # type: ignore[return-value]
+        finally:
+            del failure  # as above
 
     def agree(self, what: str, value: object) -> None:
         """Make sure that all processes have the same JSON value; raises UsageError in all where they do not."""
@@ -181,18 +184,21 @@ class Ranks:
     def _given(self, items: Sequence[T], compute: Callable[[T], Scores]) -> None:
         waiting: deque[list[tuple[Any, Tensor]]] = deque()
         failure: BaseException | None = None
-        with talking():
-            for item in items:
-                array = None
-                if failure is None:
-                    array, failure = _tried(partial(compute, item))
-                waiting.append(self._sent(array))
-                if len(waiting) > _AHEAD:
-                    _wait_for(waiting.popleft())
-            for sent in waiting:
-                _wait_for(sent)
-        if failure is not None:
-            raise failure
+        try:
+            with talking():
+                for item in items:
+                    array = None
+                    if failure is None:
+                        array, failure = _tried(partial(compute, item))
+                    waiting.append(self._sent(array))
+                    if len(waiting) > _AHEAD:
+                        _wait_for(waiting.popleft())
+                for sent in waiting:
+                    _wait_for(sent)
+            if failure is not None:
+                raise failure
+        finally:
+            del failure  # as above
 
     def _sent(self, array: Scores | None) -> list[tuple[Any, Tensor]]:
         head = torch.full((_MOST_DIMENSIONS + 1,), -1, dtype=torch.int64)

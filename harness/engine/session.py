@@ -108,18 +108,19 @@ class Session:
     spaces: Sequence[Space]
     compute: Compute
     _embedders: dict[int, Embedder] = field(default_factory=dict)
-    _failure: str = ""
+    _failure: tuple[type[ModelError], str] | None = None
 
     @cached_property
     def encoder(self) -> Encoder:
         """The model, opened on first use, once whether that succeeds or not; raises ModelError."""
-        if self._failure:
-            raise ModelError(self._failure)
+        if self._failure is not None:
+            kind, told = self._failure
+            raise kind(told)
         try:
             return load.load_encoder(self.checkpoint, device=self.compute.device, dtype=self.compute.dtype)
         # Its text alone is kept: with the error the run would keep whatever of the model lies on the device.
         except ModelError as error:
-            self._failure = str(error)
+            self._failure = type(error), str(error)
             raise
 
     def open(self) -> None:

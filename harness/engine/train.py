@@ -264,8 +264,8 @@ class Trainer:
     def _note(self, value: float, norm: float, rate: float) -> None:
         step = self.progress.step
         lesson = self.lessons[self.order[0][step - 1]].name if len(self.lessons) > 1 else ""
-        whole = step % max(1, self.steps // _CURVE_POINTS) == 0 or step == self.steps
-        self.progress.note(value, norm, rate, lesson=lesson, whole=whole)
+        ends_point = step % max(1, self.steps // _CURVE_POINTS) == 0 or step == self.steps
+        self.progress.note(value, norm, rate, lesson=lesson, ends_point=ends_point)
 
     def _step(
         self, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler

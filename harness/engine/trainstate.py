@@ -27,6 +27,7 @@ from harness.modelfolder import check_safetensors
 
 _DRAFT = ".draft-"
 _CPU = torch.device("cpu")
+_ROOM = "it stays; use another --device and run the same command again"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -66,20 +67,20 @@ class Progress:
     scaler: dict[str, Any] = field(default_factory=dict)
     ranks: list[list[int]] = field(default_factory=list)
 
-    def note(self, loss: float, norm: float, rate: float, *, lesson: str, whole: bool) -> None:
+    def note(self, loss: float, norm: float, rate: float, *, lesson: str, ends_point: bool) -> None:
         """Write down the loss of the step that was made.
 
         Args:
             loss: Of the step; ``norm`` its gradient's before clipping, ``rate`` its learning rate.
             lesson: Which was learned, ``""`` where there is but one.
-            whole: Whether an entry of the curve ends here.
+            ends_point: Whether this step is the last one of a point of the curve.
         """
         self.loss_sum += loss
         self.loss_steps += 1
         if lesson:
             total, count = self.losses.get(lesson, [0.0, 0])
             self.losses[lesson] = [total + loss, count + 1]
-        if not whole:
+        if not ends_point:
             return
         mean = self.loss_sum / self.loss_steps
         point: dict[str, Any] = {
@@ -157,7 +158,7 @@ def load_state(
             check_safetensors(folder / _best(progress.best_step))
         return progress
     except TROUBLES as error:
-        raise device_error(f"the state of the training below {folder}", error) from error
+        raise device_error(f"the state of the training below {folder}", error, advice=_ROOM) from error
     except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError, ModelError) as error:
         raise _damaged(folder, state, error) from error
 
@@ -187,7 +188,7 @@ def load_best(folder: Path, module: nn.Module, step: int) -> None:
     try:
         _restore(module, load_file(folder / _best(step)))
     except TROUBLES as error:
-        raise device_error(f"{folder / _best(step)}", error) from error
+        raise device_error(f"{folder / _best(step)}", error, advice=_ROOM) from error
     except (OSError, RuntimeError, SafetensorError) as error:
         raise _damaged(folder, folder / _best(step), error) from error
 

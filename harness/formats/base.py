@@ -200,6 +200,8 @@ class HeadFormat(Format):
     def encode(self, examples: Sequence[Any], tokenizer: Tokenizer, max_length: int) -> Rows:
         """Rows of token ids; an example may have several (windows, choices).
 
+        Called in another thread too, while rows that were made before are read and scored.
+
         Args:
             examples: In order.
             tokenizer: Cuts texts into sub-words.

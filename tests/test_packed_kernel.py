@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import varlen
 
-from harness.engine import packed
-from harness.engine.packed import Layout
+from harness.engine import rowattention
+from harness.engine.rowattention import Layout
 
 LENGTHS = (9, 9, 5, 2, 2, 2)
 HEADS, SIZE = 4, 16
@@ -79,9 +79,9 @@ def first_of_its_kind(
 
 @pytest.fixture(autouse=True)
 def _fresh() -> Iterator[None]:
-    packed._options_on.cache_clear()
+    rowattention._options_on.cache_clear()
     yield
-    packed._options_on.cache_clear()
+    rowattention._options_on.cache_clear()
 
 
 def given(key_heads: int) -> list[Tensor]:
@@ -107,7 +107,9 @@ def attended(own: list[Tensor], *, borders: bool, causal: bool, **more: Any) -> 
         SimpleNamespace(num_key_value_groups=HEADS // own[1].shape[1], is_causal=causal, training=False),
     )
     query, key, value = own
-    found, weights = packed.attention(module, query, key, value, None, layout=layout(borders=borders), **more)
+    found, weights = rowattention.attention(
+        module, query, key, value, None, layout=layout(borders=borders), **more
+    )
     assert weights is None
     return found
 

@@ -20,6 +20,7 @@ from harness.engine import packed
 from harness.engine.freed import keep_freed
 from harness.engine.hardware import TROUBLES
 from harness.engine.packed import Packer
+from harness.engine.rowattention import Layout
 
 # What a model may raise that takes no positions, hands on no layout, or wants rows of its own kind.
 _REFUSALS = (RuntimeError, ValueError, TypeError, IndexError, AttributeError, KeyError, NotImplementedError)
@@ -215,7 +216,7 @@ def _drawn(base: nn.Module, count: int, padding: int | None) -> NDArray[np.int32
     return np.where(ids == padding, ids - 1, ids).astype(np.int32)
 
 
-def _apart(layout: packed.Layout, together: Tensor, *, pooled: bool) -> list[Tensor]:
+def _apart(layout: Layout, together: Tensor, *, pooled: bool) -> list[Tensor]:
     if pooled:
         return list(together[: layout.sequences])
     return [sequence for part in layout.parts(together[0]) for sequence in part]

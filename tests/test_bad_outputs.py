@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from badruns import SAMPLE, Cli, scored, status
+from badruns import SAMPLE, Cli, full_disk, scored, status
 from filelock import FileLock
 from told import assert_one_line
 
@@ -80,22 +76,6 @@ def test_a_folder_in_use_by_another_process_is_told(cli: Cli, tmp_path: Path) ->
     with FileLock(tmp_path / "run" / ".lock"):
         assert_one_line(cli(*SAMPLE, "-o", tmp_path / "run"), [str(tmp_path / "run"), "in use by another"])
     assert cli(*SAMPLE, "-o", tmp_path / "run").code == 0
-
-
-@contextlib.contextmanager
-def full_disk(files: int) -> Iterator[None]:
-    """A disk on which so many files can be written whole, and which is full then."""
-    left = iter(range(files))
-    sync = os.fsync
-
-    def fsync(stream: Any) -> None:
-        if next(left, None) is None:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        sync(stream)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", fsync)
-        yield
 
 
 @pytest.mark.parametrize("files", [0, 1, 5, 12])

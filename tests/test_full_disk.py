@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from recipetexts import TINY
 
 from harness import packing
 
@@ -160,22 +161,6 @@ def test_a_full_folder_for_a_checkpoint_is_one_line_and_the_same_command_goes_on
     assert content(out)
 
 
-RECIPE = """
-title: Tiny
-question: Does it go on?
-models: [sample]
-settings:
-  - name: baseline
-  - each: [copa]
-targets: [tatoeba, pawsx]
-languages: [de]
-data: sample
-hyper: {max_steps: 2, batch_size: 8, warmup: 0}
-stage:
-  hyper: {max_steps: 2, batch_size: 8, warmup: 0}
-"""
-
-
 # Room for a first cell's lock, for its vectors, for a part of what it trains.
 @pytest.mark.full
 @pytest.mark.parametrize("size", ["8k", "1m", "9m"])
@@ -189,7 +174,7 @@ def test_a_full_cache_stops_an_experiment_and_the_same_command_goes_on_with_more
 ) -> None:
     """Cells are processes of their own, which meet the disk and not a patched function."""
     recipe = tmp_path / "tiny.yaml"
-    recipe.write_text(RECIPE, encoding="utf-8")
+    recipe.write_text(TINY, encoding="utf-8")
     command = ("run", recipe, "--device", "cpu", "-o")
     isolated("undisturbed-home")
     assert cli(*command, tmp_path / "undisturbed").code == 0

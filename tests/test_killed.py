@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import pytest
+from recipetexts import TINY
 
 TESTS = Path(__file__).parent
 SEED = int(os.environ.get("HARNESS_KILL_SEED", random.SystemRandom().randrange(10**6)))
@@ -33,20 +34,6 @@ COMMANDS = {
     "sequential": f"{TRAIN} -t copa,mnli --train-size mnli=12 --schedule sequential",
     "run": "run recipe.yaml --device cpu --workers 2 -o out",
 }
-RECIPE = """
-title: Tiny
-question: Does it run?
-models: [sample]
-settings:
-  - name: baseline
-  - each: [copa]
-targets: [tatoeba, pawsx]
-languages: [de]
-data: sample
-hyper: {max_steps: 2, batch_size: 8, warmup: 0}
-stage:
-  hyper: {max_steps: 2, batch_size: 8, warmup: 0}
-"""
 
 
 @dataclass(kw_only=True)
@@ -157,7 +144,7 @@ def place(folder: Path, model: Path) -> Path:
     """A folder to run in, with a cache that has the sample model and nothing else."""
     (folder / "home").mkdir(parents=True)
     (folder / "home" / "models").symlink_to(model.parent, target_is_directory=True)
-    (folder / "recipe.yaml").write_text(RECIPE, encoding="utf-8")
+    (folder / "recipe.yaml").write_text(TINY, encoding="utf-8")
     return folder
 
 

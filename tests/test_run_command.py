@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import pty
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from badruns import full_disk
 from filelock import FileLock
 from told import assert_one_line
 
@@ -171,22 +170,6 @@ def test_a_failed_cell_is_reported_the_others_go_on_and_the_same_command_tries_i
     assert again.code == 0, again.err
     assert "copa/train" not in again.err
     assert again.err.splitlines()[-1] == "harness: 2 of 2 cells done"
-
-
-@contextmanager
-def full_disk(after: int) -> Iterator[None]:
-    """A disk on which this process can write so many more files."""
-    left = iter(range(after))
-    sync = os.fsync
-
-    def fsync(stream: Any) -> None:
-        if next(left, None) is None:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        sync(stream)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", fsync)
-        yield
 
 
 @pytest.mark.full

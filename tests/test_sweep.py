@@ -32,7 +32,7 @@ def _oracle(queries: search.Vectors, base: search.Vectors, k: int) -> tuple[sear
     return np.take_along_axis(every, rows, axis=1), rows
 
 
-def _check(case: Case, dtype: torch.dtype) -> None:
+def assert_exact(case: Case, dtype: torch.dtype) -> None:
     queries, base, k = case
     found = ExactSearch(sweep=partial(sweep, dtype=dtype)).both(queries, base, k)
     for near, (scores, rows) in zip(
@@ -103,7 +103,7 @@ def test_both_directions_are_those_of_a_float64_search(
     dtype: torch.dtype, case: Case, sizes: tuple[int, int, int, int, int]
 ) -> None:
     with _small(*sizes):
-        _check(case, dtype)
+        assert_exact(case, dtype)
 
 
 def test_rows_whose_products_are_too_large_for_float32_are_not_lost() -> None:
@@ -115,7 +115,7 @@ def test_rows_whose_products_are_too_large_for_float32_are_not_lost() -> None:
     assert _oracle(query, base, 1)[1].tolist() == [[1]]
     for exact in (ExactSearch(), ExactSearch(sweep=sweep)):
         np.testing.assert_array_equal(exact(query, base, 1).rows, [[1]])
-    _check((np.tile(query, (3, 1)), base, 2), torch.float32)
+    assert_exact((np.tile(query, (3, 1)), base, 2), torch.float32)
 
 
 def _directions(generator: np.random.Generator, rows: int, dimension: int, lean: float) -> search.Vectors:
@@ -124,7 +124,7 @@ def _directions(generator: np.random.Generator, rows: int, dimension: int, lean:
     return unit
 
 
-def _same(found: tuple[Found, Found], expected: tuple[Found, Found]) -> None:
+def assert_same(found: tuple[Found, Found], expected: tuple[Found, Found]) -> None:
     for near, plain in zip(found, expected, strict=True):
         np.testing.assert_array_equal(near.rows, plain.rows)
         np.testing.assert_array_equal(near.scores, plain.scores)
@@ -136,7 +136,7 @@ def test_numbers_are_bit_for_bit_those_without_a_sweep(dtype: torch.dtype, lean:
     generator = np.random.default_rng(0)
     sources, targets = _directions(generator, 2_300, 48, lean), _directions(generator, 4_500, 48, lean)
     swept = ExactSearch(sweep=partial(sweep, dtype=dtype)).both(sources, targets, 4)
-    _same(swept, ExactSearch().both(sources, targets, 4))
+    assert_same(swept, ExactSearch().both(sources, targets, 4))
 
 
 @pytest.mark.parametrize("lean", [0.0, 100.0])
@@ -186,7 +186,7 @@ def test_lines_of_which_nothing_can_be_told_are_given_up(dtype: torch.dtype) -> 
     given_up = (candidates.rows < 0).all(axis=1)
     assert given_up.all()
     assert not candidates.proven.any()
-    _same(
+    assert_same(
         ExactSearch(sweep=partial(sweep, dtype=dtype)).both(queries, base, 4),
         ExactSearch().both(queries, base, 4),
     )
@@ -256,7 +256,7 @@ def test_matrices_may_lie_in_shards_on_disk_and_are_read_by_blocks(tmp_path: Pat
         parts.append(np.load(tmp_path / f"{number}.npy", mmap_mode="r"))
     with _small(256, 64, 64, 32, 28):
         found = ExactSearch(sweep=sweep).both(sources, search.Shards(parts), 4)
-    _same(found, ExactSearch().both(sources, targets, 4))
+    assert_same(found, ExactSearch().both(sources, targets, 4))
 
 
 def test_empty_sides_have_no_neighbours() -> None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 Cli = Callable[..., Any]
 
@@ -40,3 +45,19 @@ def scored(run: Path) -> dict[tuple[str, str], list[str]]:
         record = json.loads(line)
         found.setdefault((record["task"], record["language"]), []).append(line)
     return found
+
+
+@contextlib.contextmanager
+def full_disk(files: int) -> Iterator[None]:
+    """A disk on which so many files can be written whole, and which is full then."""
+    left = iter(range(files))
+    sync = os.fsync
+
+    def fsync(stream: Any) -> None:
+        if next(left, None) is None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        sync(stream)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", fsync)
+        yield

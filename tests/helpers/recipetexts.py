@@ -20,6 +20,21 @@ targets: [xnli]
 """
 
 
+# An experiment of two cells that takes seconds.
+TINY = """
+title: Tiny
+question: Does it run?
+models: [sample]
+settings:
+  - name: baseline
+  - each: [copa]
+targets: [tatoeba, pawsx]
+languages: [de]
+data: sample
+hyper: {max_steps: 2, batch_size: 8, warmup: 0}
+stage:
+  hyper: {max_steps: 2, batch_size: 8, warmup: 0}
+"""
 # What other recipes extend.
 PARENT = """
 title: Parent
